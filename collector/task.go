@@ -1,0 +1,265 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"huawei_iot_batch_exporter/collector/census"
+	"huawei_iot_batch_exporter/collector/northbound"
+	"huawei_iot_batch_exporter/config"
+)
+
+// taskIdentity is what is asked of the platform. Tasks that ask the same are
+// read once, whatever they are called.
+type taskIdentity struct {
+	taskID, appID, status, index, nodeID, deviceID, commandID string
+}
+
+func identifyTask(t config.Task) taskIdentity {
+	id := taskIdentity{
+		taskID: t.TaskID, appID: t.AppID, status: t.Status,
+		nodeID: t.NodeID, deviceID: t.DeviceID, commandID: t.CommandID,
+	}
+	if t.Index != nil {
+		id.index = strconv.Itoa(*t.Index)
+	}
+	return id
+}
+
+// phase is where a task stands between two scrapes.
+type phase int
+
+const (
+	idle phase = iota
+	queued
+	running
+)
+
+// task is a task that is watched: what was read of it, and when it is due.
+type task struct {
+	identity taskIdentity
+	state    atomic.Pointer[TaskState] // never nil
+
+	// Used by the one worker whose turn it is.
+	census *census.Census
+
+	// Guarded by the application's mutex.
+	phase      phase
+	rowsOnly   bool      // queued only for rows that are still unread
+	attempted  time.Time // when its last turn began
+	configured bool
+	lastProbe  time.Time // zero: never probed
+}
+
+// TaskState is what is known of a task at one moment. It never changes.
+type TaskState struct {
+	Numbers     *census.Snapshot // nil: never read
+	RefreshedAt time.Time        // when Numbers were read
+	AttemptedAt time.Time        // when the last attempt ended; zero: there was none
+	FailingFrom time.Time        // when the first of the attempts ended that failed in a row
+	Err         error            // why the last attempt failed
+
+	cost int // calls that a refresh takes
+}
+
+// Up tells whether the last attempt to read the task worked.
+func (s *TaskState) Up() bool { return s.Err == nil && !s.AttemptedAt.IsZero() }
+
+// Fresh returns the numbers as long as they may be shown: until they have not
+// been refreshed for too long, though they should have been.
+func (s *TaskState) Fresh(now time.Time, settings config.Settings) *census.Snapshot {
+	if s.Numbers == nil {
+		return nil
+	}
+	due := s.RefreshedAt
+	if s.Numbers.Finished {
+		if settings.FinishedRecheckInterval == 0 {
+			return s.Numbers
+		}
+		due = due.Add(settings.FinishedRecheckInterval)
+	}
+	if now.Sub(due) > settings.MaxStaleness {
+		return nil
+	}
+	return s.Numbers
+}
+
+func newTask(id taskIdentity, tc config.Task, traits *census.Traits) *task {
+	t := &task{
+		identity: id,
+		census: census.New(northbound.TaskDetailsQuery{
+			TaskID: tc.TaskID, AppID: tc.AppID, Status: northbound.Status(tc.Status),
+			Index: tc.Index, NodeID: tc.NodeID, DeviceID: tc.DeviceID, CommandID: tc.CommandID,
+		}, traits),
+	}
+	t.state.Store(&TaskState{cost: 1})
+	return t
+}
+
+// maxRefusalPause is the longest time for which a task that is refused is left
+// alone.
+const maxRefusalPause = 5 * time.Minute
+
+// due tells whether a scrape has the task read.
+func (t *task) due(now, since time.Time, settings config.Settings) bool {
+	s := t.state.Load()
+	switch {
+	case s.AttemptedAt.IsZero():
+		return true
+	case !t.attempted.Before(since):
+		return false // read for a scrape that this one overlaps with
+	case s.Err == nil && s.Numbers.Finished:
+		recheck := settings.FinishedRecheckInterval
+		return recheck > 0 && now.Sub(s.RefreshedAt) >= recheck
+	case refused(s.Err):
+		// It will not be granted a moment later: half as long as it has been
+		// refused so far is soon enough.
+		pause := min(s.AttemptedAt.Sub(s.FailingFrom)/2, maxRefusalPause)
+		return now.Sub(s.AttemptedAt) >= pause
+	default:
+		return true
+	}
+}
+
+// refused tells whether the platform answered that it will not tell of the task.
+func refused(err error) bool {
+	for _, refusal := range []error{
+		northbound.ErrTaskNotFound, northbound.ErrNotAuthorized, northbound.ErrInvalidInput,
+		northbound.ErrApplicationNotFound, census.ErrContradiction,
+	} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// rowPages is how many pages of unread rows a turn may read before other tasks
+// have theirs.
+const rowPages = 2
+
+// turn is a task's turn to be read.
+type turn struct {
+	app      *application
+	task     *task
+	lane     *lane
+	platform census.Platform
+	settings config.Settings
+}
+
+// take reads what is due of the task. It returns true when rows are left to
+// read, but other tasks come first.
+func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
+	c := t.task.census
+	if !rowsOnly {
+		numbers, err := c.Count(ctx, t.platform, census.Settings{
+			PageSize:      t.settings.PageSize,
+			MaxErrorCodes: t.settings.MaxErrorCodes,
+		})
+		if err != nil {
+			t.fail(ctx, err)
+			return false
+		}
+		t.publish(numbers, time.Now())
+	}
+	counted := t.task.state.Load().RefreshedAt
+	for pages := 0; c.Unread(); pages++ {
+		rows := ctx
+		if rowsOnly || pages >= rowPages || c.Fruitless() {
+			if pages >= rowPages && t.app.crowded(t.lane) {
+				return true
+			}
+			rows = withSpare(ctx)
+		}
+		numbers, err := c.ReadRows(rows, t.platform)
+		if errors.Is(err, errNoSpareCall) {
+			return false
+		}
+		if err != nil {
+			t.fail(ctx, err)
+			return false
+		}
+		t.publish(numbers, counted)
+	}
+	if !c.Described() {
+		// The name is worth no failure.
+		numbers, err := c.Describe(withSpare(ctx), t.platform)
+		if err == nil {
+			t.publish(numbers, counted)
+		}
+	}
+	return false
+}
+
+// crowded tells whether other tasks wait for their turn.
+func (a *application) crowded(l *lane) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(l.queue) > 0
+}
+
+// publish makes numbers that were counted at a time the task's state.
+func (t *turn) publish(numbers *census.Snapshot, counted time.Time) {
+	was := t.task.state.Load()
+	now := time.Now()
+	cost := t.task.census.Calls()
+	if numbers.Finished {
+		cost = 0
+	}
+	t.task.state.Store(&TaskState{Numbers: numbers, RefreshedAt: counted, AttemptedAt: now, cost: cost})
+	logger := t.logger()
+	if was.Err != nil {
+		level.Info(logger).Log("msg", "task is read again", "failed_for", now.Sub(was.FailingFrom).Round(time.Second))
+	}
+	for _, remark := range numbers.Remarks {
+		if was.Numbers == nil || !slices.Contains(was.Numbers.Remarks, remark) {
+			level.Warn(logger).Log("msg", "task cannot be told exactly", "reason", remark)
+		}
+	}
+}
+
+// fail keeps the task's numbers and says that they could not be refreshed.
+func (t *turn) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return // the exporter stops, or the task is no longer wanted
+	}
+	was := t.task.state.Load()
+	s := &TaskState{Numbers: was.Numbers, RefreshedAt: was.RefreshedAt, AttemptedAt: time.Now(), FailingFrom: was.FailingFrom, Err: err, cost: max(was.cost, 1)}
+	if was.Err == nil {
+		s.FailingFrom = s.AttemptedAt
+	}
+	t.task.state.Store(s)
+	logger := level.Debug(t.logger())
+	if up, _ := t.app.isUp(); up && (was.Err == nil || kindOf(was.Err) != kindOf(err)) {
+		logger = level.Warn(t.logger()) // else the application says it, once
+	}
+	logger.Log("msg", "task could not be read", "err", err)
+}
+
+func (t *turn) logger() log.Logger {
+	t.app.mu.Lock()
+	defer t.app.mu.Unlock()
+	name := t.task.identity.taskID
+	for _, w := range t.app.watches {
+		if w.task == t.task {
+			name = w.name
+			break
+		}
+	}
+	return log.With(t.app.logger, "task", name, "task_id", t.task.identity.taskID)
+}
+
+// kindOf names an error in a word, so that the same one is not logged again.
+func kindOf(err error) string {
+	if e, ok := asError(err); ok {
+		return e.Label()
+	}
+	return err.Error()
+}
