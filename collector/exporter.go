@@ -23,7 +23,7 @@ import (
 	"huawei_iot_batch_exporter/config"
 )
 
-// ErrUnknownApplication: no application of that name is configured.
+// ErrUnknownApplication is returned for an application that is not configured.
 var ErrUnknownApplication = errors.New("no such application is configured")
 
 // Exporter watches the tasks of a configuration. Its methods may be called from

@@ -141,9 +141,9 @@ func refused(err error) bool {
 	return false
 }
 
-// rowPages is how many pages of unread rows a turn may read before other tasks
-// have theirs.
-const rowPages = 2
+// rowPages is how many pages of unread rows a turn may read while the allowance
+// has no call to spare.
+const rowPages = 1
 
 // turn is a task's turn to be read.
 type turn struct {
@@ -158,6 +158,7 @@ type turn struct {
 // read, but other tasks come first.
 func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 	c := t.task.census
+	first := t.task.state.Load().Numbers == nil
 	if !rowsOnly {
 		numbers, err := c.Count(ctx, t.platform, census.Settings{
 			PageSize:      t.settings.PageSize,
@@ -172,9 +173,9 @@ func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 	counted := t.task.state.Load().RefreshedAt
 	for pages := 0; c.Unread(); pages++ {
 		rows := ctx
-		if rowsOnly || pages >= rowPages || c.Fruitless() {
-			if pages >= rowPages && t.app.crowded(t.lane) {
-				return true
+		if rowsOnly || first || pages >= rowPages || c.Fruitless() {
+			if !rowsOnly && t.app.crowded(t.lane) {
+				return true // numbers of others come before the codes of this one
 			}
 			rows = withSpare(ctx)
 		}

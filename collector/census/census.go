@@ -45,8 +45,8 @@ type Settings struct {
 	MaxErrorCodes int // error codes kept apart per status; the rest counts as [CodeOther]
 }
 
-// ErrContradiction: the platform's answers cannot all be true, so that no number
-// can be derived from them. Match it with [errors.Is].
+// ErrContradiction is returned when the platform's answers cannot all be true,
+// so that no number can be derived from them.
 var ErrContradiction = errors.New("the platform's answers contradict each other")
 
 const (
@@ -59,6 +59,9 @@ const (
 	// maxOddStatuses is how many undocumented statuses are told apart.
 	maxOddStatuses = 10
 )
+
+// failedFirst are the final statuses; what alerts are made of is asked first.
+var failedFirst = []northbound.Status{northbound.StatusFail, northbound.StatusTimeout, northbound.StatusSuccess}
 
 // Census is what is known of one task. It is used by one goroutine at a time;
 // the snapshots that it gives away are immutable.
@@ -149,14 +152,18 @@ func (c *Census) Count(ctx context.Context, p Platform, s Settings) (*Snapshot, 
 
 func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 	refusedFilter := false
-	if c.query.Status != "" && !c.derived() {
+	if !c.wholeTask() {
 		r, err := c.countOne(ctx, p)
 		refusedFilter = c.query.Status == northbound.StatusWaitResult && errors.Is(err, northbound.ErrInvalidInput)
 		if !refusedFilter {
 			return r, err
 		}
 	}
-	if c.counted && !c.small() && !c.audit && c.since < auditEvery && !c.Finished() {
+	if c.settled() && c.Unread() && c.since < auditEvery {
+		c.since++
+		return c.reading.clone(), nil // only rows are left to read
+	}
+	if c.counted && !c.small() && !c.audit && c.since < auditEvery && !c.settled() {
 		if r, ok, err := c.countMoved(ctx, p); ok || err != nil {
 			c.since++
 			return r, err
@@ -170,6 +177,14 @@ func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 	}
 	return r, err
 }
+
+// settled tells whether every subtask is final.
+func (c *Census) settled() bool {
+	return c.counted && c.wholeTask() && c.reading.total > 0 && c.reading.finals() == c.reading.total
+}
+
+// wholeTask tells whether subtasks in every status are counted.
+func (c *Census) wholeTask() bool { return c.query.Status == "" || c.derived() }
 
 // derived tells whether the one status asked for must be worked out from the
 // others, because the platform refuses it as a filter.
@@ -211,7 +226,7 @@ func (c *Census) countAll(ctx context.Context, p Platform) (reading, error) {
 		// Subtasks never vanish from a task: it was begun anew.
 		c.reset()
 	}
-	if c.pages(first.TotalCount) > 2 || c.shaky {
+	if pages := c.pages(first.TotalCount); pages > maxPaged || c.shaky || pages > 2 && c.counted {
 		if err := c.readTotals(ctx, p); err != nil {
 			return reading{}, err
 		}
@@ -276,24 +291,23 @@ func (c *Census) countRows(rows []northbound.Subtask) reading {
 func (c *Census) countStatuses(ctx context.Context, p Platform, first *northbound.TaskDetails) (reading, error) {
 	c.learnOdd(first.Subtasks)
 	r := reading{total: first.TotalCount, counts: make(map[northbound.Status]int, 5)}
-	asked := []northbound.Status{northbound.StatusPending}
+	begun := []northbound.Status{northbound.StatusPending}
 	if !c.traits.refusesWaitResult.Load() {
-		asked = append(asked, northbound.StatusWaitResult)
+		begun = append(begun, northbound.StatusWaitResult)
 	}
-	asked = append(asked, northbound.StatusFail, northbound.StatusTimeout, northbound.StatusSuccess)
-	asked = append(asked, c.odd...)
-	for _, status := range asked {
-		n, err := c.countStatus(ctx, p, status)
-		switch {
-		case errors.Is(err, northbound.ErrInvalidInput) && status == northbound.StatusWaitResult:
-			c.traits.refusesWaitResult.Store(true)
-		case errors.Is(err, northbound.ErrInvalidInput) && !documented(status):
-			// What cannot be asked for stays in the remainder.
-		case err != nil:
+	statuses := slices.Concat(begun, failedFirst, c.odd)
+	if c.witness.complete() {
+		// Then the final ones are likely to be all that there is.
+		if err := c.ask(ctx, p, &r, failedFirst); err != nil {
 			return reading{}, err
-		default:
-			r.counts[status] = n
 		}
+		statuses = slices.Concat(begun, c.odd)
+		if r.finals() == r.total {
+			statuses = nil
+		}
+	}
+	if err := c.ask(ctx, p, &r, statuses); err != nil {
+		return reading{}, err
 	}
 	_, waitResultAsked := r.counts[northbound.StatusWaitResult]
 	remainder := r.total - r.sum()
@@ -308,10 +322,28 @@ func (c *Census) countStatuses(ctx context.Context, p Platform, first *northboun
 	return r, r.balance()
 }
 
+// ask counts the given statuses. What the platform refuses as a filter stays in
+// the remainder.
+func (c *Census) ask(ctx context.Context, p Platform, r *reading, statuses []northbound.Status) error {
+	for _, status := range statuses {
+		n, err := c.countStatus(ctx, p, status)
+		switch {
+		case errors.Is(err, northbound.ErrInvalidInput) && status == northbound.StatusWaitResult:
+			c.traits.refusesWaitResult.Store(true)
+		case errors.Is(err, northbound.ErrInvalidInput) && !documented(status):
+		case err != nil:
+			return err
+		default:
+			r.counts[status] = n
+		}
+	}
+	return nil
+}
+
 // countMoved counts what moved since the last reading, as far as the task's own
 // totals can be trusted to tell. It is not ok where they cannot.
 func (c *Census) countMoved(ctx context.Context, p Platform) (_ reading, ok bool, err error) {
-	if len(c.odd) > 0 || c.reading.other > 0 || c.reading.finals() == 0 || !c.witness.sworn() {
+	if len(c.odd) > 0 || c.reading.other > 0 || c.reading.finals() == 0 {
 		return reading{}, false, nil
 	}
 	if err := c.readTotals(ctx, p); err != nil {
@@ -330,7 +362,7 @@ func (c *Census) countMoved(ctx context.Context, p Platform) (_ reading, ok bool
 	if r.counts[northbound.StatusPending] > 0 {
 		ask(northbound.StatusPending)
 	}
-	for _, status := range []northbound.Status{northbound.StatusFail, northbound.StatusTimeout, northbound.StatusSuccess} {
+	for _, status := range failedFirst {
 		if c.witness.moved(status) {
 			ask(status)
 		} else if t := c.failed[status]; t != nil {

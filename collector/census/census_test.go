@@ -46,6 +46,7 @@ func (h handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 type bench struct {
 	*northboundtest.Platform
 	client *northbound.Client
+	ctx    context.Context
 }
 
 func newBench(tb testing.TB, opts ...northboundtest.Option) *bench {
@@ -63,7 +64,7 @@ func newBench(tb testing.TB, opts ...northboundtest.Option) *bench {
 		tb.Fatal(err)
 	}
 	p.ResetCalls()
-	return &bench{p, client}
+	return &bench{p, client, tb.Context()}
 }
 
 func (b *bench) addTask(rows northboundtest.Subtasks) {

@@ -134,12 +134,7 @@ func (c *Census) remarks() []string {
 }
 
 // Finished tells whether every subtask is final and nothing is left to read.
-func (c *Census) Finished() bool {
-	if !c.counted || c.query.Status != "" && !c.derived() {
-		return false
-	}
-	return c.reading.total > 0 && c.reading.finals() == c.reading.total && !c.Unread()
-}
+func (c *Census) Finished() bool { return c.settled() && !c.Unread() }
 
 // Described tells whether the platform was asked for the task's name and type.
 func (c *Census) Described() bool { return c.described }

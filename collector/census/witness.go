@@ -34,15 +34,22 @@ func (w *witness) wanted() bool {
 func (w *witness) swear()   { w.statement, w.recall = w.recall, nil }
 func (w *witness) dismiss() { w.recall = nil }
 
-// sworn tells whether there are totals to compare with.
-func (w *witness) sworn() bool { return w.statement != nil && !w.broken }
+// complete tells whether the task is said to have come to its end.
+func (w *witness) complete() bool {
+	t := w.recall
+	return t != nil && t.CompleteCount+t.ExpiredCount >= t.TotalCount
+}
 
-// vouches tells whether the last count lies between the totals before and after
-// it.
+// vouches tells whether the totals can be trusted to tell what moved since the
+// last count: because that lies between the totals before and after it, or
+// because it is what they say.
 func (w *witness) vouches(r reading) bool {
 	before, after := w.statement, w.recall
-	if before == nil || after == nil {
+	if after == nil {
 		return false
+	}
+	if before == nil {
+		before = &northbound.Task{TotalCount: r.total}
 	}
 	between := func(low, n, high int) bool { return low <= n && n <= high }
 	// Expired subtasks count as timed out, or apart: no document says.
@@ -52,6 +59,11 @@ func (w *witness) vouches(r reading) bool {
 		w.broken = true
 		return false
 	}
+	if w.statement == nil && (after.SuccessCount != r.counts[northbound.StatusSuccess] ||
+		after.FailCount != r.counts[northbound.StatusFail] ||
+		after.TimeoutCount+after.ExpiredCount != r.counts[northbound.StatusTimeout]) {
+		return false
+	}
 	return before.TotalCount == r.total && after.TotalCount == r.total
 }
 
@@ -59,6 +71,9 @@ func (w *witness) vouches(r reading) bool {
 // last count.
 func (w *witness) moved(status northbound.Status) bool {
 	before, after := w.statement, w.recall
+	if before == nil {
+		return false
+	}
 	switch status {
 	case northbound.StatusSuccess:
 		return before.SuccessCount != after.SuccessCount
