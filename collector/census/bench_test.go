@@ -105,7 +105,7 @@ type cost struct {
 }
 
 // measure has a task read in a situation.
-func measure(tb testing.TB, n int, s situation, read func(*bench, *census.Census) error) cost {
+func measure(tb testing.TB, s situation, read func(*bench, *census.Census) error) cost {
 	b := newBench(tb, northboundtest.WithUnpagedByDefault())
 	c := newCensus()
 	s.ready(b, c)
@@ -146,7 +146,7 @@ func BenchmarkRefresh(b *testing.B) {
 					sum = cost{}
 					for b.Loop() {
 						b.StopTimer()
-						one := measure(b, n, s, way.read)
+						one := measure(b, s, way.read)
 						sum.calls, sum.bytes, sum.time = one.calls, one.bytes, sum.time+one.time
 						b.StartTimer()
 					}
@@ -173,7 +173,7 @@ func TestCallsPerRefresh(t *testing.T) {
 		for _, s := range situations(n) {
 			name := fmt.Sprintf("%d/%s", n, s.name)
 			t.Run(name, func(t *testing.T) {
-				if got := measure(t, n, s, ways[0].read); got.calls > want[name] {
+				if got := measure(t, s, ways[0].read); got.calls > want[name] {
 					t.Errorf("%d calls, want at most %d", got.calls, want[name])
 				}
 			})
