@@ -1,15 +1,14 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	commoncfg "github.com/prometheus/common/config"
 )
 
 // Check opens everything that the configuration names, apart from the platform
@@ -19,14 +18,14 @@ import (
 func (c *Config) Check() error {
 	var errs []error
 	for i := range c.Applications {
-		a, path := &c.Applications[i], applicationPath(i)
+		a := &c.Applications[i]
 		complain := func(key string, err error) {
 			if err != nil {
-				errs = append(errs, c.doc.problem(path+"."+key, err))
+				errs = append(errs, c.index.problem(applicationPath(i)+"."+key, err))
 			}
 		}
-		a.checkCredentials(complain)
-		a.checkTLS(complain)
+		complain(a.checkCredentials())
+		complain("tls_config", a.checkTLS())
 		for j, pattern := range a.TaskFiles {
 			complain(element("task_files", j), checkTaskFile(pattern))
 		}
@@ -34,82 +33,36 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
-func (a *Application) checkCredentials(complain func(string, error)) {
+// checkCredentials returns the key that gives the credentials, and what is wrong
+// with them.
+func (a *Application) checkCredentials() (key string, err error) {
 	switch {
 	case a.AccessTokenFile != "":
-		_, err := a.ReadAccessToken()
-		complain("access_token_file", err)
+		_, err = a.ReadAccessToken()
+		return "access_token_file", err
 	case a.SecretFile != "":
-		_, err := a.ReadSecret()
-		complain("secret_file", err)
+		_, err = a.ReadSecret()
+		return "secret_file", err
 	default:
-		_, err := a.ReadSecret()
-		complain("secret", err)
+		_, err = a.ReadSecret()
+		return "secret", err
 	}
 }
 
-func (a *Application) checkTLS(complain func(string, error)) {
-	t := &a.TLSConfig
-	ca, caKey, err := pemOf("ca", t.CA, t.CAFile)
-	if err == nil && ca != nil {
-		err = checkCA(ca)
+func (a *Application) checkTLS() error {
+	c, err := commoncfg.NewTLSConfig(&a.TLSConfig)
+	if err != nil || c.GetClientCertificate == nil {
+		return err
 	}
-	complain(caKey, err)
-
-	cert, certKey, certErr := pemOf("cert", t.Cert, t.CertFile)
-	complain(certKey, certErr)
-	key, keyKey, keyErr := pemOf("key", string(t.Key), t.KeyFile)
-	complain(keyKey, keyErr)
-	if certErr == nil && keyErr == nil && cert != nil && key != nil {
-		complain(certKey, checkKeyPair(cert, key))
-	}
-}
-
-// pemOf returns the text of a part of the TLS block, inline or from a file, and
-// the path of the key that gives it. The text is nil if there is none.
-func pemOf(part, inline, file string) (text []byte, key string, err error) {
-	key = child("tls_config", part)
-	switch {
-	case inline != "":
-		return []byte(inline), key, nil
-	case file != "":
-		key += "_file"
-		text, err = os.ReadFile(file) //nolint:gosec // Naming the file is what the configuration is for.
-		if err != nil {
-			return nil, key, fmt.Errorf("cannot be read: %w", err)
-		}
-		return text, key, nil
-	}
-	return nil, key, nil
-}
-
-func checkCA(text []byte) error {
-	found := false
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("holds a broken certificate: %w", err)
-		}
-		found = true
-	}
-	if !found {
-		return errors.New("holds no certificate: give the platform's CA in PEM form, which begins with -----BEGIN CERTIFICATE-----")
-	}
-	return nil
-}
-
-func checkKeyPair(cert, key []byte) error {
-	pair, err := tls.X509KeyPair(cert, key)
+	cert, err := c.GetClientCertificate(nil)
 	if err != nil {
-		return fmt.Errorf("is no client certificate with the given key: %w", err)
+		return err
 	}
 	switch now := time.Now(); {
-	case now.After(pair.Leaf.NotAfter):
-		return fmt.Errorf("expired on %s: have it renewed", pair.Leaf.NotAfter.UTC().Format(time.DateOnly))
-	case now.Before(pair.Leaf.NotBefore):
-		return fmt.Errorf("is not valid before %s: check this machine's clock", pair.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(cert.Leaf.NotAfter):
+		return fmt.Errorf("the client certificate expired on %s: have it renewed", cert.Leaf.NotAfter.UTC().Format(time.DateOnly))
+	case now.Before(cert.Leaf.NotBefore):
+		return fmt.Errorf("the client certificate is not valid before %s: check this machine's clock", cert.Leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

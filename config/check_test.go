@@ -79,34 +79,38 @@ func TestCheck(t *testing.T) {
 `,
 			want: []string{
 				`c.yml:5: applications[0].access_token_file: cannot read the access_token_file: open none.token: no such file or directory`,
-				`c.yml:6: applications[0].tls_config.ca_file: cannot be read: open none.pem: no such file or directory`,
-				`c.yml:6: applications[0].tls_config.cert_file: cannot be read: open none.pem: no such file or directory`,
-				`c.yml:6: applications[0].tls_config.key_file: cannot be read: open none.key: no such file or directory`,
+				`c.yml:6: applications[0].tls_config: unable to read CA cert: unable to read file none.pem: open none.pem: no such file or directory`,
 				`c.yml:7: applications[0].task_files[0]: names what is not there: create it or correct the path: stat none.yml: no such file or directory`,
 				`c.yml:7: applications[0].task_files[1]: names what is not there: create it or correct the path: stat none: no such file or directory`,
 			},
 		},
-		"empty secret, no certificate, a key of another": {
-			yaml: head + `    secret_file: empty.secret
-    tls_config: {ca_file: text.pem, cert_file: good.pem, key_file: other.key}
-`,
+		"an empty secret, and a CA that is no certificate": {
+			yaml: head + "    secret_file: empty.secret\n    tls_config: {ca_file: text.pem}\n",
 			want: []string{
 				`c.yml:5: applications[0].secret_file: the secret_file empty.secret is empty: write the credential into it, and nothing else`,
-				`c.yml:6: applications[0].tls_config.ca_file: holds no certificate: give the platform's CA in PEM form, which begins with -----BEGIN CERTIFICATE-----`,
-				`c.yml:6: applications[0].tls_config.cert_file: is no client certificate with the given key: tls: private key does not match public key`,
+				`c.yml:6: applications[0].tls_config: unable to use specified CA cert file text.pem`,
 			},
 		},
-		"broken and expired": {
-			yaml: head + "    secret: x\n    tls_config: {ca_file: broken.pem, cert_file: old.pem, key_file: old.key}\n",
+		"a broken CA": {
+			yaml: head + "    secret: x\n    tls_config: {ca_file: broken.pem}\n",
+			want: []string{`c.yml:6: applications[0].tls_config: unable to use specified CA cert file broken.pem`},
+		},
+		"a key of another certificate": {
+			yaml: head + "    secret: x\n    tls_config: {cert_file: good.pem, key_file: other.key}\n",
 			want: []string{
-				`c.yml:6: applications[0].tls_config.ca_file: holds a broken certificate: x509: malformed certificate`,
-				`c.yml:6: applications[0].tls_config.cert_file: expired on ` + now.Add(-24*time.Hour).UTC().Format(time.DateOnly) + `: have it renewed`,
+				`c.yml:6: applications[0].tls_config: unable to use specified client cert (file good.pem) & key (file other.key): tls: private key does not match public key`,
+			},
+		},
+		"expired": {
+			yaml: head + "    secret: x\n    tls_config: {cert_file: old.pem, key_file: old.key}\n",
+			want: []string{
+				`c.yml:6: applications[0].tls_config: the client certificate expired on ` + now.Add(-24*time.Hour).UTC().Format(time.DateOnly) + `: have it renewed`,
 			},
 		},
 		"not yet valid": {
 			yaml: head + "    secret: x\n    tls_config: {cert_file: new.pem, key_file: new.key}\n",
 			want: []string{
-				`c.yml:6: applications[0].tls_config.cert_file: is not valid before ` +
+				`c.yml:6: applications[0].tls_config: the client certificate is not valid before ` +
 					now.Add(24*time.Hour).UTC().Format(time.RFC3339) + `: check this machine's clock`,
 			},
 		},

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +21,12 @@ import (
 // Config is a configuration in force.
 type Config struct {
 	// Global holds what applies to applications that say nothing else.
-	Global Settings `yaml:"global"`
+	Global Settings
 	// Applications are in the order of the file; there is at least one.
-	Applications []Application `yaml:"applications"`
+	Applications []Application
 
-	// doc knows the lines of the file that the configuration was read from.
-	doc *document
+	// index knows the lines of the file that the configuration was read from.
+	index index
 }
 
 // Settings are the numbers that bound the work for one application.
@@ -35,52 +34,52 @@ type Settings struct {
 	// CallsPerMinute is how many calls to the platform may be made in any 60
 	// seconds, sign-in included: 1 to 100000. The platform documents a limit of
 	// 100 per application, which an operator may change.
-	CallsPerMinute int `yaml:"calls_per_minute"`
+	CallsPerMinute int
 	// PageSize is the number of rows asked for per page: 1 to 30000, the largest
 	// batch that the platform documents.
-	PageSize int `yaml:"page_size"`
+	PageSize int
 	// CallTimeout bounds one call. It is greater than zero.
-	CallTimeout time.Duration `yaml:"call_timeout"`
+	CallTimeout time.Duration
 	// MaxStaleness is how long the last known numbers of a task are shown while
 	// it cannot be refreshed. It is greater than zero.
-	MaxStaleness time.Duration `yaml:"max_staleness"`
+	MaxStaleness time.Duration
 	// FinishedRecheckInterval is how often a task is asked again whose subtasks
 	// are all final. Zero means never.
-	FinishedRecheckInterval time.Duration `yaml:"finished_recheck_interval"`
+	FinishedRecheckInterval time.Duration
 	// MaxErrorCodes is how many error codes are told apart per task and status,
 	// at least 1.
-	MaxErrorCodes int `yaml:"max_error_codes"`
+	MaxErrorCodes int
 }
 
 // Application is an application of the platform: its address, its credentials
 // and the tasks to watch.
 type Application struct {
 	// Name is unique among the applications.
-	Name string `yaml:"name"`
+	Name string
 	// URL is the platform's base address, http or https, without a trailing slash.
-	URL string `yaml:"url"`
+	URL string
 	// AppID identifies the application towards the platform.
-	AppID string `yaml:"app_id"`
+	AppID string
 	// Exactly one of Secret, SecretFile and AccessTokenFile is set. Read them
 	// with [Application.ReadSecret] and [Application.ReadAccessToken].
-	Secret          commoncfg.Secret `yaml:"secret,omitempty"`
-	SecretFile      string           `yaml:"secret_file,omitempty"`
-	AccessTokenFile string           `yaml:"access_token_file,omitempty"`
+	Secret          commoncfg.Secret
+	SecretFile      string
+	AccessTokenFile string
 
-	TLSConfig   commoncfg.TLSConfig   `yaml:"tls_config,omitempty"`
-	ProxyConfig commoncfg.ProxyConfig `yaml:",inline"`
+	TLSConfig   commoncfg.TLSConfig
+	ProxyConfig commoncfg.ProxyConfig
 
 	// Settings are the global ones with the application's own over them.
-	Settings Settings `yaml:",inline"`
+	Settings Settings
 
 	// Tasks are the ones in the configuration file itself.
-	Tasks []Task `yaml:"tasks,omitempty"`
+	Tasks []Task
 	// TaskFiles are paths of files with more tasks. The last element of a path
 	// may hold wildcards.
-	TaskFiles []string `yaml:"task_files,omitempty"`
+	TaskFiles []string
 	// FileTasks are the tasks that the files held when they were last read, by
 	// [Load] or by [Config.WithTaskFiles].
-	FileTasks []Task `yaml:"-"`
+	FileTasks []Task
 }
 
 // Task is a batch task to watch, or the part of one that a query selects. Empty
@@ -120,42 +119,24 @@ func DefaultSettings() Settings {
 // Other files that it names are not opened; [Config.Check] does that. Relative
 // paths are taken as relative to the folder of file.
 //
-// The error joins one [Problem] for everything that is wrong.
+// The error joins one [Problem] for everything that is wrong. Where a file does
+// not have the form that it should, its values have not been looked at.
 func Load(file string) (*Config, error) {
-	doc, root := readDocument(file, "begin with the key applications")
-	cfg := &Config{doc: doc}
-	doc.decode(root, cfg)
-	cfg.setDefaults()
-	cfg.validate()
+	var content configFile
+	p := read(file, "begin with the key applications", &content)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	cfg := content.config(p)
+	cfg.index = p.index
+	p.validate(cfg)
 	cfg.resolve(filepath.Dir(file))
 
 	loaded, err := cfg.WithTaskFiles()
-	if err := errors.Join(doc.err(), err); err != nil {
+	if err := errors.Join(p.err(), err); err != nil {
 		return nil, err
 	}
 	return loaded, nil
-}
-
-// setDefaults fills in what the file leaves out.
-func (c *Config) setDefaults() {
-	c.Global.inherit(DefaultSettings(), func(key string) bool { return c.doc.has("global." + key) })
-	for i := range c.Applications {
-		a := &c.Applications[i]
-		a.Settings.inherit(c.Global, func(key string) bool { return c.doc.has(child(applicationPath(i), key)) })
-		for j := range a.Tasks {
-			a.Tasks[j].setDefaults()
-		}
-	}
-}
-
-// inherit takes over from the given settings what the file does not set.
-func (s *Settings) inherit(from Settings, isSet func(key string) bool) {
-	to, src := reflect.ValueOf(s).Elem(), reflect.ValueOf(from)
-	for _, f := range fieldsOf(to.Type()) {
-		if !isSet(f.key) {
-			to.FieldByIndex(f.index).Set(src.FieldByIndex(f.index))
-		}
-	}
 }
 
 func (t *Task) setDefaults() {
@@ -168,7 +149,6 @@ func (t *Task) setDefaults() {
 func (c *Config) resolve(dir string) {
 	for i := range c.Applications {
 		a := &c.Applications[i]
-		a.URL = strings.TrimRight(a.URL, "/")
 		a.SecretFile = commoncfg.JoinDir(dir, a.SecretFile)
 		a.AccessTokenFile = commoncfg.JoinDir(dir, a.AccessTokenFile)
 		a.TLSConfig.SetDirectory(dir)

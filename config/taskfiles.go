@@ -1,18 +1,13 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/prometheus/common/model"
 )
 
 // WithTaskFiles returns a copy of the configuration in which every
@@ -30,9 +25,8 @@ func (c *Config) WithTaskFiles() (*Config, error) {
 	for i := range next.Applications {
 		a, path := &next.Applications[i], applicationPath(i)
 		owners := map[string]string{}
-		for j := range a.Tasks {
-			owner := element(child(path, "tasks"), j)
-			claim(owners, a.Tasks[j].Name, c.doc.problem(owner, nil).where())
+		for j, t := range a.Tasks {
+			errs = append(errs, claimName(owners, t, c.index.problem(child(element(child(path, "tasks"), j), "name"), nil)))
 		}
 		names, err := c.taskFiles(path, a)
 		errs = append(errs, err)
@@ -42,9 +36,11 @@ func (c *Config) WithTaskFiles() (*Config, error) {
 			if !ok {
 				f = readTaskFile(name)
 				files[name] = f
-				errs = append(errs, f.doc.err())
+				errs = append(errs, f.err())
 			}
-			errs = append(errs, f.claimNames(owners))
+			for j, t := range f.tasks {
+				errs = append(errs, claimName(owners, t, f.problem(f.paths[j], nil)))
+			}
 			a.FileTasks = append(a.FileTasks, f.tasks...)
 		}
 	}
@@ -52,6 +48,16 @@ func (c *Config) WithTaskFiles() (*Config, error) {
 		return nil, err
 	}
 	return &next, nil
+}
+
+// claimName returns the problem if the name of the task is taken.
+func claimName(owners map[string]string, t Task, p *Problem) error {
+	first, ok := claim(owners, t.Name, p.where())
+	if ok {
+		return nil
+	}
+	p.Err = fmt.Errorf("%q is already the name of the task at %s: give one of them another name, in a task file with the label __name", t.Name, first)
+	return p
 }
 
 // TaskFilesFingerprint changes when a task file appears, vanishes or is
@@ -64,16 +70,14 @@ func (c *Config) TaskFilesFingerprint() string {
 		names, err := c.taskFiles(applicationPath(i), &c.Applications[i])
 		fmt.Fprintln(&state, i, err)
 		for _, name := range names {
-			info, err := os.Stat(name)
-			if err != nil {
+			if info, err := os.Stat(name); err != nil {
 				fmt.Fprintf(&state, "%q %v\n", name, err)
-				continue
+			} else {
+				fmt.Fprintf(&state, "%q %d %d %v\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
 			}
-			fmt.Fprintf(&state, "%q %d %d %v\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
 		}
 	}
-	hash := sha256.Sum256([]byte(state.String()))
-	return hex.EncodeToString(hash[:])
+	return state.String()
 }
 
 // taskFiles returns the names of an application's task files that exist now,
@@ -84,7 +88,7 @@ func (c *Config) taskFiles(path string, a *Application) ([]string, error) {
 	for i, pattern := range a.TaskFiles {
 		matches, err := matchFiles(pattern)
 		if err != nil {
-			errs = append(errs, c.doc.problem(element(child(path, "task_files"), i), err))
+			errs = append(errs, c.index.problem(element(child(path, "task_files"), i), err))
 		}
 		for _, name := range matches {
 			if !slices.Contains(names, name) {
@@ -125,112 +129,4 @@ func matchFiles(pattern string) ([]string, error) {
 
 func hasWildcard(pattern string) bool {
 	return strings.ContainsAny(filepath.Base(pattern), "*?[")
-}
-
-// targetGroup is an element of a task file, in the form of Prometheus'
-// file-based service discovery.
-type targetGroup struct {
-	Targets []string          `yaml:"targets"`
-	Labels  map[string]string `yaml:"labels"`
-}
-
-// taskFile is a task file that has been read.
-type taskFile struct {
-	doc   *document
-	tasks []Task
-	paths []string // of the tasks' targets
-}
-
-func readTaskFile(name string) *taskFile {
-	doc, root := readDocument(name, "write [] if there are no tasks")
-	f := &taskFile{doc: doc}
-	if root == nil {
-		return f
-	}
-	var groups []targetGroup
-	doc.decode(root, &groups)
-	for i := range groups {
-		f.addGroup(element("", i), &groups[i])
-	}
-	return f
-}
-
-// addGroup adds a task for each target of a group.
-func (f *taskFile) addGroup(path string, g *targetGroup) {
-	labels := child(path, "labels")
-	if len(g.Targets) == 0 {
-		f.doc.complain(child(path, "targets"), "is missing: list the identifiers of the tasks")
-	}
-	if g.Labels["__name"] != "" && len(g.Targets) > 1 {
-		f.doc.complain(child(labels, "__name"), "would name %d tasks alike: give each its own element of the list", len(g.Targets))
-	}
-	common := f.labelled(labels, g.Labels)
-	f.doc.validateTask(func(key string) string {
-		if key == "labels" {
-			return labels
-		}
-		return child(labels, "__"+key)
-	}, &common)
-	for i, target := range g.Targets {
-		t, p := common, element(child(path, "targets"), i)
-		if target == "" {
-			f.doc.complain(p, "is empty: give the task's identifier on the platform")
-		}
-		t.TaskID = target
-		t.setDefaults()
-		f.tasks = append(f.tasks, t)
-		f.paths = append(f.paths, p)
-	}
-}
-
-// labelled returns a task with what the labels of a group say.
-func (f *taskFile) labelled(path string, labels map[string]string) Task {
-	var t Task
-	for name, value := range labels {
-		switch name {
-		case "__name":
-			t.Name = value
-		case "__app_id":
-			t.AppID = value
-		case "__status":
-			t.Status = value
-		case "__device_id":
-			t.DeviceID = value
-		case "__command_id":
-			t.CommandID = value
-		case "__node_id":
-			t.NodeID = value
-		case "__index":
-			index, err := strconv.Atoi(value)
-			if err != nil {
-				f.doc.complain(child(path, name), "must be a whole number")
-				continue
-			}
-			t.Index = &index
-		default:
-			if strings.HasPrefix(name, model.ReservedLabelPrefix) {
-				f.doc.complain(child(path, name), "is not a known label that begins with __; known are "+
-					"__name, __app_id, __status, __device_id, __command_id, __index, __node_id")
-				continue
-			}
-			if t.Labels == nil {
-				t.Labels = map[string]string{}
-			}
-			t.Labels[name] = value
-		}
-	}
-	return t
-}
-
-// claimNames returns a complaint for each task whose name is taken.
-func (f *taskFile) claimNames(owners map[string]string) error {
-	var errs []error
-	for i, t := range f.tasks {
-		p := f.doc.problem(f.paths[i], nil)
-		if first, ok := claim(owners, t.Name, p.where()); !ok {
-			p.Err = fmt.Errorf("%q is already the name of the task at %s: give one of them another name with the label __name", t.Name, first)
-			errs = append(errs, p)
-		}
-	}
-	return errors.Join(errs...)
 }

