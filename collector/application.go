@@ -2,7 +2,9 @@ package collector
 
 import (
 	"context"
+	"net/url"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +22,16 @@ import (
 type platformIdentity struct{ url, appID string }
 
 func identityOf(a config.Application) platformIdentity {
-	return platformIdentity{a.URL, a.AppID}
+	identity := platformIdentity{a.URL, a.AppID}
+	if u, err := url.Parse(a.URL); err == nil {
+		u.Host = strings.ToLower(u.Host)
+		if port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; port != "" {
+			u.Host = strings.TrimSuffix(u.Host, port)
+		}
+		u.Path = strings.TrimRight(u.Path, "/")
+		identity.url = u.String()
+	}
+	return identity
 }
 
 // application is one application of the platform: its client, its allowance and
@@ -44,7 +55,8 @@ type application struct {
 	watches   []watch // the configured tasks, in the order of the configuration
 	lanes     [2]lane // configured tasks, and what is only probed
 	waits     map[*wait]struct{}
-	blocked   int // calls that wait for the allowance
+	blocked   int         // calls that wait for the allowance
+	giveUp    *time.Timer // until scrapes that wait in vain are answered; nil: none do
 	wanted    float64
 	health    health
 	reported  report
@@ -53,11 +65,11 @@ type application struct {
 // closer is a transport that can let go of connections nobody uses.
 type closer interface{ CloseIdleConnections() }
 
-func newApplication(e *Exporter, identity platformIdentity) *application {
+func newApplication(e *Exporter, identity platformIdentity, calls *allowance.Allowance) *application {
 	a := &application{
 		identity:  identity,
 		exporter:  e,
-		allowance: allowance.New(1),
+		allowance: calls,
 		traits:    new(census.Traits),
 		tasks:     make(map[taskIdentity]*task),
 		waits:     make(map[*wait]struct{}),
@@ -128,6 +140,7 @@ func (a *application) change(cfg config.Application, client *northbound.Client, 
 			a.transport.CloseIdleConnections()
 		}
 		a.client, a.transport = client, transport
+		a.health.forgive()
 	}
 	if a.telemetry == nil || a.cfg.Name != cfg.Name {
 		a.telemetry = newTelemetry(cfg.Name)
@@ -160,6 +173,9 @@ func (a *application) change(cfg config.Application, client *northbound.Client, 
 
 // task returns the task of a configuration, new if there is none yet.
 func (a *application) task(tc config.Task) *task {
+	if tc.AppID == a.identity.appID {
+		tc.AppID = "" // the platform wants it for tasks of others only
+	}
 	id := identifyTask(tc)
 	t := a.tasks[id]
 	if t == nil {
@@ -212,15 +228,18 @@ func (a *application) refresh(ctx context.Context, since time.Time) {
 // signIn is all that shows whether an application without tasks can work.
 func (a *application) signIn(ctx context.Context, client *northbound.Client) {
 	done := make(chan struct{})
-	a.exporter.work.Go(func() {
+	a.exporter.work.start(func() {
 		defer close(done)
-		if err := client.SignIn(a.ctx); err != nil {
-			level.Debug(a.logger).Log("msg", "sign-in failed", "err", err)
+		if err := client.SignIn(a.ctx); err != nil && a.ctx.Err() == nil {
+			if _, sent := asError(err); !sent {
+				a.cannotAsk(err)
+			}
 		}
 	})
 	select {
 	case <-done:
 	case <-ctx.Done():
+	case <-a.ctx.Done():
 	}
 }
 
@@ -246,17 +265,39 @@ func (a *application) Acquire(ctx context.Context) (func(error), error) {
 	}, nil
 }
 
-// block notes that a call begins or ceases to wait for the allowance. When
-// nothing is under way that could free it in time, scrapes need not wait.
+// block notes that a call begins or ceases to wait for the allowance.
 func (a *application) block(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.blocked += n
-	if a.blocked == 0 || len(a.waits) == 0 || a.allowance.Stats().InFlight > 0 {
+	a.reconsider()
+}
+
+// grace is how long what a call brought may take to be shown.
+const grace = 50 * time.Millisecond
+
+// reconsider has scrapes answered that wait in vain, soon: when nothing is under
+// way and the allowance has no call for them in time.
+func (a *application) reconsider() {
+	if a.stuck() && a.giveUp == nil {
+		a.giveUp = time.AfterFunc(grace, a.giveUpWaiting)
+	}
+}
+
+func (a *application) stuck() bool {
+	return a.blocked > 0 && len(a.waits) > 0 && a.allowance.Stats().InFlight == 0
+}
+
+func (a *application) giveUpWaiting() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.giveUp = nil
+	next, known := a.allowance.NextGrant()
+	if !a.stuck() || !known {
 		return
 	}
 	for w := range a.waits {
-		if next := a.allowance.NextAt(w.lane.priority()); !w.deadline.IsZero() && next.After(w.deadline) {
+		if !w.deadline.IsZero() && next.After(w.deadline) {
 			w.finish()
 		}
 	}
@@ -268,6 +309,13 @@ func (a *application) observe(call northbound.Call) {
 	defer a.mu.Unlock()
 	a.telemetry.observe(call)
 	a.health.note(call)
+}
+
+// cannotAsk notes that no call could be sent: its credentials cannot be read.
+func (a *application) cannotAsk(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.health.silence(err)
 }
 
 // isUp tells whether the platform is reachable and the credentials hold; not

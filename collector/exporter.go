@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	commoncfg "github.com/prometheus/common/config"
 
+	"huawei_iot_batch_exporter/collector/allowance"
 	"huawei_iot_batch_exporter/config"
 )
 
@@ -34,12 +35,13 @@ type Exporter struct {
 
 	ctx    context.Context // of all work; ends with Close
 	cancel context.CancelFunc
-	work   sync.WaitGroup
+	work   workers
 
 	mu      sync.Mutex
 	apps    []*application // in the order of the configuration
 	rhythm  rhythm
-	scrapes map[*scrape]struct{} // scrapes of all tasks that were not answered yet
+	scrapes map[*scrape]struct{}                      // scrapes of all tasks that were not answered yet
+	retired map[platformIdentity]*allowance.Allowance // of applications no longer configured
 }
 
 // TransportFunc makes what carries the calls of an application.
@@ -66,6 +68,7 @@ func New(opts ...Option) *Exporter {
 		logger:    log.NewNopLogger(),
 		transport: newTransport,
 		scrapes:   make(map[*scrape]struct{}),
+		retired:   make(map[platformIdentity]*allowance.Allowance),
 	}
 	for _, opt := range opts {
 		opt(e)
@@ -91,9 +94,10 @@ func (e *Exporter) Apply(cfg *config.Config) error {
 	changes := make([]func(), 0, len(cfg.Applications))
 	apps := make([]*application, 0, len(cfg.Applications))
 	for _, ac := range cfg.Applications {
-		a := kept[identityOf(ac)]
+		identity := identityOf(ac)
+		a := kept[identity]
 		if a == nil {
-			a = newApplication(e, identityOf(ac))
+			a = newApplication(e, identity, e.allowanceOf(identity))
 		}
 		change, err := a.prepare(ac)
 		if err != nil {
@@ -108,16 +112,61 @@ func (e *Exporter) Apply(cfg *config.Config) error {
 	}
 	for _, a := range kept {
 		a.stop()
+		e.retired[a.identity] = a.allowance
 	}
 	e.apps = apps
 	e.rhythm.forecast = false
 	return nil
 }
 
+// allowanceOf returns the allowance of an application, with the calls that it
+// has made even if it was not configured for a moment.
+func (e *Exporter) allowanceOf(identity platformIdentity) *allowance.Allowance {
+	for id, calls := range e.retired {
+		if s := calls.Stats(); id != identity && s.Available == s.Limit && s.InFlight == 0 {
+			delete(e.retired, id)
+		}
+	}
+	calls := e.retired[identity]
+	delete(e.retired, identity)
+	if calls == nil {
+		calls = allowance.New(1)
+	}
+	return calls
+}
+
 // Close ends all work and waits until it has ended.
 func (e *Exporter) Close() {
 	e.cancel()
-	e.work.Wait()
+	e.work.close()
+	for _, a := range e.applications() {
+		a.stop()
+	}
+}
+
+// workers are the goroutines of an exporter.
+type workers struct {
+	mu     sync.Mutex
+	closed bool
+	group  sync.WaitGroup
+}
+
+// start runs f in a goroutine, unless the exporter is closed.
+func (w *workers) start(f func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.group.Go(f)
+	}
+	return !w.closed
+}
+
+// close waits until all have ended, and lets no other start.
+func (w *workers) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.group.Wait()
 }
 
 // Scrape returns a collector of all metrics of the configured tasks and their
@@ -182,6 +231,10 @@ func (e *Exporter) AllUp() bool {
 // scrape is a scrape of all tasks that is not answered yet.
 type scrape struct{ arrived time.Time }
 
+// sharing bounds how old a number may be that a scrape takes over from one that
+// it overlaps with.
+const sharing = 10 * time.Second
+
 // begin opens a scrape. What was read since the returned time is fresh for it:
 // since it arrived, or since the oldest of the scrapes that it overlaps with.
 func (e *Exporter) begin() (*scrape, time.Time) {
@@ -193,6 +246,9 @@ func (e *Exporter) begin() (*scrape, time.Time) {
 		if other.arrived.Before(since) {
 			since = other.arrived
 		}
+	}
+	if oldest := s.arrived.Add(-sharing); since.Before(oldest) {
+		since = oldest
 	}
 	e.scrapes[s] = struct{}{}
 	e.rhythm.note(s.arrived)

@@ -16,6 +16,7 @@ type health struct {
 	failed    int
 	refused   bool  // the last sign-in was refused
 	dead      bool  // the last token was, when it was used
+	silent    bool  // no call could be sent: the credentials cannot be read
 	err       error // what last spoke against it
 }
 
@@ -30,11 +31,18 @@ func (h *health) reach() bool {
 }
 
 func (h *health) up() (up, known bool) {
-	return h.reach() && !h.refused && !h.dead, h.known
+	return h.reach() && !h.refused && !h.dead && !h.silent, h.known
 }
+
+// silence notes that no call could be sent, and why.
+func (h *health) silence(err error) { h.known, h.silent, h.err = true, true, err }
+
+// forgive forgets what was held against credentials that have been replaced.
+func (h *health) forgive() { h.refused, h.dead, h.silent = false, false, false }
 
 // note takes in how a call ended.
 func (h *health) note(call northbound.Call) {
+	h.silent = false
 	e, failed := asError(call.Err)
 	signIn := call.Operation == northbound.OperationLogin || call.Operation == northbound.OperationRefreshToken
 	switch {

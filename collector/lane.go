@@ -72,6 +72,7 @@ func (a *application) await(ctx context.Context, id laneID, tasks []*task, since
 	select {
 	case <-w.done:
 	case <-ctx.Done():
+	case <-a.ctx.Done(): // nothing will be read any more
 	}
 	a.leave(w)
 }
@@ -90,19 +91,21 @@ func (a *application) enqueue(ctx context.Context, id laneID, tasks []*task, sin
 		case t.phase == idle:
 			t.phase, t.rowsOnly = queued, false
 			l.queue = append(l.queue, t)
-		case t.phase == queued && t.attempted.Before(since):
-			t.rowsOnly = false
+		case t.attempted.Before(since):
+			t.rowsOnly = false // if that is what it is queued for or at
 		}
 		w.pending[t] = struct{}{}
 	}
-	for l.active < min(l.workers, len(l.queue)) {
-		l.active++
-		a.exporter.work.Go(func() { a.workOn(l, id) })
+	for range min(l.workers-l.active, len(l.queue)) {
+		if a.exporter.work.start(func() { a.workOn(l, id) }) {
+			l.active++
+		}
 	}
 	if len(w.pending) == 0 {
 		w.finish()
 	}
 	a.waits[w] = struct{}{}
+	a.reconsider()
 	return w
 }
 
@@ -163,7 +166,7 @@ func (a *application) workOn(l *lane, id laneID) {
 
 		a.mu.Lock()
 		if again {
-			t.phase, t.rowsOnly = queued, true
+			t.phase = queued
 			l.queue = append(l.queue, t)
 		} else {
 			t.phase = idle

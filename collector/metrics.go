@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"huawei_iot_batch_exporter/collector/census"
 )
 
 var (
@@ -73,7 +75,7 @@ type watch struct {
 func (w watch) collect(ch chan<- prometheus.Metric, a *application, now time.Time) {
 	settings, application := a.shown()
 	s := w.task.state.Load()
-	id := []string{application, w.name, w.task.identity.taskID}
+	id := []string{application, census.Label(w.name), census.Label(w.task.identity.taskID)}
 	with := func(more ...string) []string { return append(slices.Clone(id), more...) }
 
 	ch <- gauge(taskUpDesc, number(s.Up()), id...)

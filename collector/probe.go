@@ -43,7 +43,7 @@ func (a *application) probe(ctx context.Context, tc config.Task) watch {
 	a.mu.Unlock()
 
 	known := !t.state.Load().AttemptedAt.IsZero()
-	if lane == configuredLane && known && a.allowance.NextAt(allowance.Probe).After(now) {
+	if next := a.allowance.NextAt(allowance.Probe); lane == configuredLane && known && next.After(time.Now()) {
 		return w
 	}
 	a.await(ctx, lane, []*task{t}, now)

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -21,18 +22,10 @@ type retrier struct {
 }
 
 func (r *retrier) TaskDetails(ctx context.Context, q northbound.TaskDetailsQuery) (*northbound.TaskDetails, error) {
-	return retry(ctx, r.app, func() (*northbound.TaskDetails, error) { return r.client.TaskDetails(ctx, q) })
-}
-
-func (r *retrier) Task(ctx context.Context, q northbound.TaskQuery) (*northbound.Task, error) {
-	return retry(ctx, r.app, func() (*northbound.Task, error) { return r.client.Task(ctx, q) })
-}
-
-func retry[T any](ctx context.Context, app *application, call func() (T, error)) (T, error) {
-	answer, err := call()
+	answer, err := r.client.TaskDetails(ctx, q)
 	for n := range retries {
 		e, ok := asError(err)
-		if !ok || !e.Temporary() || !app.worthRetrying() {
+		if !ok || !e.Temporary() || errors.Is(err, northbound.ErrSignInPaused) || !r.app.worthRetrying() {
 			return answer, err
 		}
 		backoff := retryBackoff << n
@@ -41,9 +34,14 @@ func retry[T any](ctx context.Context, app *application, call func() (T, error))
 		case <-ctx.Done():
 			return answer, err
 		}
-		answer, err = call()
+		answer, err = r.client.TaskDetails(ctx, q)
 	}
 	return answer, err
+}
+
+// Task is not repeated: the rows can do without it.
+func (r *retrier) Task(ctx context.Context, q northbound.TaskQuery) (*northbound.Task, error) {
+	return r.client.Task(ctx, q)
 }
 
 // worthRetrying tells whether the platform was reachable at the last scrape.

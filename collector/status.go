@@ -26,10 +26,12 @@ type TaskStatus struct {
 	Name    string
 	TaskID  string
 	AppID   string // owner, where it is another application
-	Status  string // the filter, if any
 	Labels  map[string]string
 	State   *TaskState
 	Numbers *census.Snapshot // nil: never read, or too old to be shown
+
+	// What narrows the query, if anything does.
+	Status, DeviceID, CommandID, Index, NodeID string
 }
 
 // Status returns what is known of every application, in the order of the
@@ -60,6 +62,8 @@ func (a *application) status(now time.Time) ApplicationStatus {
 		s.Tasks = append(s.Tasks, TaskStatus{
 			Name: w.name, TaskID: w.task.identity.taskID,
 			AppID: w.task.identity.appID, Status: w.task.identity.status,
+			DeviceID: w.task.identity.deviceID, CommandID: w.task.identity.commandID,
+			Index: w.task.identity.index, NodeID: w.task.identity.nodeID,
 			Labels: w.labels, State: state, Numbers: state.Fresh(now, a.cfg.Settings),
 		})
 	}

@@ -52,7 +52,7 @@ type task struct {
 
 	// Guarded by the application's mutex.
 	phase      phase
-	rowsOnly   bool      // queued only for rows that are still unread
+	rowsOnly   bool      // queued for, or reading, nothing but rows that are still unread
 	attempted  time.Time // when its last turn began
 	configured bool
 	lastProbe  time.Time // zero: never probed
@@ -141,10 +141,6 @@ func refused(err error) bool {
 	return false
 }
 
-// rowPages is how many pages of unread rows a turn may read while the allowance
-// has no call to spare.
-const rowPages = 1
-
 // turn is a task's turn to be read.
 type turn struct {
 	app      *application
@@ -154,8 +150,8 @@ type turn struct {
 	settings config.Settings
 }
 
-// take reads what is due of the task. It returns true when rows are left to
-// read, but other tasks come first.
+// take reads what is due of the task. It returns true when there is more to
+// read, but other tasks come first, or newer numbers are wanted.
 func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 	c := t.task.census
 	first := t.task.state.Load().Numbers == nil
@@ -169,14 +165,18 @@ func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 			return false
 		}
 		t.publish(numbers, time.Now())
+		t.app.onlyRows(t.task)
 	}
 	counted := t.task.state.Load().RefreshedAt
 	for pages := 0; c.Unread(); pages++ {
+		// The codes of this task come after the numbers of others, but for one
+		// page, so that they come at all.
+		own := pages == 0 && !first
+		if !own && t.app.crowded(t.lane) || t.app.wantsNumbers(t.task) {
+			return true
+		}
 		rows := ctx
-		if rowsOnly || first || pages >= rowPages || c.Fruitless() {
-			if !rowsOnly && t.app.crowded(t.lane) {
-				return true // numbers of others come before the codes of this one
-			}
+		if !own || rowsOnly || c.Fruitless() {
 			rows = withSpare(ctx)
 		}
 		numbers, err := c.ReadRows(rows, t.platform)
@@ -189,14 +189,27 @@ func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 		}
 		t.publish(numbers, counted)
 	}
-	if !c.Described() {
+	if c.Nameless() {
 		// The name is worth no failure.
-		numbers, err := c.Describe(withSpare(ctx), t.platform)
-		if err == nil {
+		if numbers, err := c.Describe(withSpare(ctx), t.platform); err == nil {
 			t.publish(numbers, counted)
 		}
 	}
 	return false
+}
+
+// onlyRows notes that a task has been counted, and wantsNumbers tells whether a
+// scrape has come since then that wants it counted anew.
+func (a *application) onlyRows(t *task) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t.rowsOnly = true
+}
+
+func (a *application) wantsNumbers(t *task) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !t.rowsOnly
 }
 
 // crowded tells whether other tasks wait for their turn.
@@ -231,6 +244,9 @@ func (t *turn) fail(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return // the exporter stops, or the task is no longer wanted
 	}
+	if _, sent := asError(err); !sent && !refused(err) {
+		t.app.cannotAsk(err)
+	}
 	was := t.task.state.Load()
 	s := &TaskState{Numbers: was.Numbers, RefreshedAt: was.RefreshedAt, AttemptedAt: time.Now(), FailingFrom: was.FailingFrom, Err: err, cost: max(was.cost, 1)}
 	if was.Err == nil {
@@ -238,7 +254,7 @@ func (t *turn) fail(ctx context.Context, err error) {
 	}
 	t.task.state.Store(s)
 	logger := level.Debug(t.logger())
-	if up, _ := t.app.isUp(); up && (was.Err == nil || kindOf(was.Err) != kindOf(err)) {
+	if up, _ := t.app.isUp(); up && was.Err == nil {
 		logger = level.Warn(t.logger()) // else the application says it, once
 	}
 	logger.Log("msg", "task could not be read", "err", err)
@@ -255,12 +271,4 @@ func (t *turn) logger() log.Logger {
 		}
 	}
 	return log.With(t.app.logger, "task", name, "task_id", t.task.identity.taskID)
-}
-
-// kindOf names an error in a word, so that the same one is not logged again.
-func kindOf(err error) string {
-	if e, ok := asError(err); ok {
-		return e.Label()
-	}
-	return err.Error()
 }

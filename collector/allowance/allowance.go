@@ -184,6 +184,19 @@ func (a *Allowance) NextAt(p Priority) time.Time {
 	return at
 }
 
+// NextGrant returns when the first of those who wait will be granted a call. It
+// is not ok if nobody waits, or if that depends on when a call in flight ends.
+func (a *Allowance) NextGrant() (at time.Time, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p := range a.queues {
+		if a.queues[p].Len() > 0 {
+			return a.ledger.next(Priority(p), time.Now())
+		}
+	}
+	return time.Time{}, false
+}
+
 // try grants a call of priority p, or returns nil if it has to wait.
 func (a *Allowance) try(p Priority, now time.Time) *call {
 	if a.waiting(p) > 0 {

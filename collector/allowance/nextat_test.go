@@ -125,3 +125,42 @@ func TestNextAtIsWhenACallerGetsIt(t *testing.T) {
 		}
 	})
 }
+
+func TestNextGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := allowance.New(1)
+		if _, ok := a.NextGrant(); ok {
+			t.Error("nobody waits, yet somebody is granted a call")
+		}
+		release, err := a.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		granted := make(chan time.Time)
+		for range 2 {
+			go func() {
+				release, err := a.Acquire(t.Context())
+				if err == nil {
+					granted <- time.Now()
+					release(allowance.Outcome{Answered: true})
+				}
+			}()
+		}
+		synctest.Wait()
+		if at, ok := a.NextGrant(); ok {
+			t.Errorf("%v, though the call in flight has not ended", at)
+		}
+		release(allowance.Outcome{Answered: true})
+		for n := range 2 {
+			at, ok := a.NextGrant()
+			if want := start.Add(time.Duration(n+1) * time.Minute); !ok || !at.Equal(want) {
+				t.Errorf("%v %v, want %v", at, ok, want)
+			}
+			if got := <-granted; !got.Equal(at) {
+				t.Errorf("granted at %v, said %v", got, at)
+			}
+			synctest.Wait()
+		}
+	})
+}

@@ -49,6 +49,14 @@ type Settings struct {
 // so that no number can be derived from them.
 var ErrContradiction = errors.New("the platform's answers contradict each other")
 
+// errFilterIgnored: the platform takes a status for none.
+var errFilterIgnored = fmt.Errorf("%w: the status filter is ignored", ErrContradiction)
+
+// filterRefused tells whether the platform cannot count a status by filter.
+func filterRefused(err error) bool {
+	return errors.Is(err, northbound.ErrInvalidInput) || errors.Is(err, errFilterIgnored)
+}
+
 const (
 	// maxPaged is the number of pages up to which reading all rows is cheaper
 	// than counting: the five statuses and the total cost six calls.
@@ -87,8 +95,9 @@ type Census struct {
 	audit      bool    // count everything next time
 	unbalanced reading // the last full count as it was read
 
-	described bool
-	name, typ string
+	described   bool
+	namelessFor int // counts to wait before the name is asked for again
+	name, typ   string
 }
 
 // reading is the outcome of one count.
@@ -142,9 +151,11 @@ func (c *Census) Count(ctx context.Context, p Platform, s Settings) (*Snapshot, 
 	c.calls = meter.calls
 	if err != nil {
 		c.witness.dismiss()
+		c.restoreCounts()
 		return nil, err
 	}
 	c.reading, c.counted = r, true
+	c.namelessFor = max(0, c.namelessFor-1)
 	c.witness.swear()
 	c.snapshot = c.makeSnapshot()
 	return c.snapshot, nil
@@ -154,14 +165,14 @@ func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 	refusedFilter := false
 	if !c.wholeTask() {
 		r, err := c.countOne(ctx, p)
-		refusedFilter = c.query.Status == northbound.StatusWaitResult && errors.Is(err, northbound.ErrInvalidInput)
+		refusedFilter = c.query.Status == northbound.StatusWaitResult && filterRefused(err)
 		if !refusedFilter {
 			return r, err
 		}
 	}
 	if c.settled() && c.Unread() && c.since < auditEvery {
 		c.since++
-		return c.reading.clone(), nil // only rows are left to read
+		return c.reading, nil // only rows are left to read
 	}
 	if c.counted && !c.small() && !c.audit && c.since < auditEvery && !c.settled() {
 		if r, ok, err := c.countMoved(ctx, p); ok || err != nil {
@@ -328,9 +339,9 @@ func (c *Census) ask(ctx context.Context, p Platform, r *reading, statuses []nor
 	for _, status := range statuses {
 		n, err := c.countStatus(ctx, p, status)
 		switch {
-		case errors.Is(err, northbound.ErrInvalidInput) && status == northbound.StatusWaitResult:
+		case filterRefused(err) && status == northbound.StatusWaitResult:
 			c.traits.refusesWaitResult.Store(true)
-		case errors.Is(err, northbound.ErrInvalidInput) && !documented(status):
+		case filterRefused(err) && !documented(status):
 		case err != nil:
 			return err
 		default:
@@ -365,15 +376,33 @@ func (c *Census) countMoved(ctx context.Context, p Platform) (_ reading, ok bool
 	for _, status := range failedFirst {
 		if c.witness.moved(status) {
 			ask(status)
-		} else if t := c.failed[status]; t != nil {
-			r.counts[status] = t.count
 		}
 	}
 	if err != nil {
 		return reading{}, false, err
 	}
+	c.takeCounts(&r)
 	r.counts[northbound.StatusWaitResult] = 0
 	return r, true, r.balance()
+}
+
+// takeCounts takes over what the pages of failed rows said last.
+func (c *Census) takeCounts(r *reading) {
+	for status, t := range c.failed {
+		if c.wholeTask() || status == c.query.Status {
+			r.counts[status] = t.count
+		}
+	}
+}
+
+// restoreCounts has the tallies agree with the last reading again. What was read
+// meanwhile stays read, unless it is more than there is.
+func (c *Census) restoreCounts() {
+	for status, t := range c.failed {
+		if t.count = c.reading.counts[status]; t.unread() < 0 {
+			*t = tally{count: t.count}
+		}
+	}
 }
 
 // countStatus counts the subtasks in one status. For those that failed it reads
@@ -386,6 +415,9 @@ func (c *Census) countStatus(ctx context.Context, p Platform, status northbound.
 	d, err := c.page(ctx, p, status, 0, 1)
 	if err != nil {
 		return 0, err
+	}
+	if len(d.Subtasks) > 0 && d.Subtasks[0].Status != status {
+		return 0, fmt.Errorf("%w: asked for %s, it sent %s", errFilterIgnored, status, Label(string(d.Subtasks[0].Status)))
 	}
 	return d.TotalCount, nil
 }
@@ -402,8 +434,8 @@ func (c *Census) readTotals(ctx context.Context, p Platform) error {
 	case err == nil:
 		c.witness.call(task)
 		c.describe(task)
-	case unsupported(err):
-		c.described = true
+	case unanswered(err):
+		c.namelessFor = auditEvery
 		c.witness.silence()
 	default:
 		return err
@@ -438,6 +470,10 @@ func (c *Census) page(ctx context.Context, p Platform, status northbound.Status,
 // with the code of any invalid input, or send fewer rows without a word.
 func (c *Census) fullPage(ctx context.Context, p Platform, status northbound.Status, no int) (*northbound.TaskDetails, error) {
 	size := c.rowsPerPage()
+	start := no == 0 && (status == "" || !c.wholeTask()) // of the list of all that is counted
+	if start {
+		size = c.traits.pageSize(c.settings.PageSize)
+	}
 	d, err := c.page(ctx, p, status, no, size)
 	switch {
 	case err == nil:
@@ -455,8 +491,11 @@ func (c *Census) fullPage(ctx context.Context, p Platform, status northbound.Sta
 		return nil, err
 	}
 	c.refused = 0
-	if rows := len(d.Subtasks); no == 0 && 0 < rows && rows < min(size, d.TotalCount) {
-		c.pageRows = rows // believe the rows that came, not the size asked for
+	if start {
+		c.pageRows = 0
+		if rows := len(d.Subtasks); 0 < rows && rows < min(size, d.TotalCount) {
+			c.pageRows = rows // believe the rows that came, not the size asked for
+		}
 	}
 	return d, nil
 }
@@ -494,10 +533,11 @@ func pages(rows, size int) int {
 	return max(1, (rows+size-1)/size)
 }
 
-// learnOdd remembers statuses that no document names.
+// learnOdd remembers statuses that no document names, if they are fit to be shown.
 func (c *Census) learnOdd(rows []northbound.Subtask) {
 	for _, row := range rows {
-		if len(c.odd) < maxOddStatuses && row.Status != "" && !c.known(row.Status) {
+		name := string(row.Status)
+		if len(c.odd) < maxOddStatuses && name != "" && name == Label(name) && name != StatusOther && !c.known(row.Status) {
 			c.odd = append(c.odd, row.Status)
 		}
 	}

@@ -712,7 +712,7 @@ func TestDescribe(t *testing.T) {
 		b.addTask(mixed(n))
 		c := newCensus()
 		b.mustRefresh(t, c)
-		if !c.Described() {
+		if c.Nameless() {
 			if _, err := c.Describe(t.Context(), b.client); err != nil {
 				t.Fatal(err)
 			}

@@ -83,21 +83,11 @@ func (c *Census) statusCounts() []StatusCount {
 	for _, status := range northbound.Statuses() {
 		counts = append(counts, StatusCount{string(status), c.reading.counts[status]})
 	}
-	other := c.reading.other
 	for _, status := range c.reading.odd() {
-		name := Label(string(status))
-		known := slices.IndexFunc(counts, func(sc StatusCount) bool { return sc.Status == name })
-		switch {
-		case name == StatusOther:
-			other += c.reading.counts[status]
-		case known >= 0: // alike once cut to a label
-			counts[known].Count += c.reading.counts[status]
-		default:
-			counts = append(counts, StatusCount{name, c.reading.counts[status]})
-		}
+		counts = append(counts, StatusCount{string(status), c.reading.counts[status]})
 	}
-	if other > 0 {
-		counts = append(counts, StatusCount{StatusOther, other})
+	if c.reading.other > 0 {
+		counts = append(counts, StatusCount{StatusOther, c.reading.other})
 	}
 	return counts
 }
@@ -136,23 +126,27 @@ func (c *Census) remarks() []string {
 // Finished tells whether every subtask is final and nothing is left to read.
 func (c *Census) Finished() bool { return c.settled() && !c.Unread() }
 
-// Described tells whether the platform was asked for the task's name and type.
-func (c *Census) Described() bool { return c.described }
+// Nameless tells whether the task's name and type are not known, and may be
+// asked for.
+func (c *Census) Nameless() bool { return !c.described && c.namelessFor == 0 }
 
 // Describe asks for the task's name and type, which cost a call of their own
-// and are worth waiting with. A platform that cannot tell is not asked again.
+// and are worth waiting with. A platform that cannot tell is not asked again
+// for a while.
 func (c *Census) Describe(ctx context.Context, p Platform) (*Snapshot, error) {
 	task, err := p.Task(ctx, northbound.TaskQuery{TaskID: c.query.TaskID, AppID: c.query.AppID})
 	switch {
 	case err == nil:
 		c.describe(task)
-	case unsupported(err):
-		c.described = true
+	case unanswered(err):
+		c.namelessFor = auditEvery
 	default:
 		return nil, err
 	}
-	if c.counted {
-		c.snapshot = c.makeSnapshot()
+	if c.snapshot != nil {
+		named := *c.snapshot
+		named.TaskName, named.TaskType = c.name, c.typ
+		c.snapshot = &named
 	}
 	return c.snapshot, nil
 }

@@ -64,14 +64,13 @@ func (t *tally) next(size int) int {
 // absorb counts the rows of a page that were not read before.
 func (t *tally) absorb(status northbound.Status, page, size int, d *northbound.TaskDetails, maxCodes int) {
 	grown := d.TotalCount > t.count
+	if d.TotalCount < t.count {
+		*t = tally{} // final rows never vanish: the list was begun anew
+	}
 	if d.TotalCount != t.count {
 		t.fruitless, t.empty = 0, 0
 	}
 	t.count = d.TotalCount
-	if t.count < t.read() {
-		// Final rows never vanish: the list was begun anew.
-		*t = tally{count: t.count}
-	}
 	before := t.read()
 	if page == 0 && len(d.Subtasks) == t.count {
 		t.recount(status, d.Subtasks, maxCodes)
@@ -199,15 +198,17 @@ func (c *Census) ReadRows(ctx context.Context, p Platform) (*Snapshot, error) {
 		return c.snapshot, nil
 	}
 	if err := c.readFailed(ctx, p, status); err != nil {
+		c.restoreCounts()
 		return nil, err
 	}
 	r := c.reading.clone()
-	r.counts[status] = c.failed[status].count
-	if c.query.Status == status {
+	c.takeCounts(&r)
+	if !c.wholeTask() {
 		r.total = r.counts[status]
 	}
 	if err := r.balance(); err != nil {
 		c.audit = true
+		c.restoreCounts()
 		return nil, err
 	}
 	c.reading = r

@@ -51,15 +51,15 @@ func (t *Traits) refuse(size, smaller int) {
 	}
 }
 
-// unsupported tells whether the platform answered that it cannot answer, so that
-// only this one call is of no use.
-func unsupported(err error) bool {
+// unanswered tells whether the platform answered that it cannot tell of the task
+// as a whole, which the rows can do without.
+func unanswered(err error) bool {
 	var e *northbound.Error
-	if !errors.As(err, &e) || e.Temporary() {
+	if !errors.As(err, &e) || e.Operation != northbound.OperationTask {
 		return false
 	}
-	if errors.Is(err, northbound.ErrThrottled) || errors.Is(err, northbound.ErrTokenInvalid) || errors.Is(err, northbound.ErrSignInPaused) {
+	if errors.Is(err, northbound.ErrThrottled) || errors.Is(err, northbound.ErrTokenInvalid) {
 		return false
 	}
-	return e.Operation == northbound.OperationTask && (e.Kind == northbound.KindPlatform || e.Kind == northbound.KindMalformed)
+	return e.Kind == northbound.KindPlatform || e.Kind == northbound.KindMalformed
 }

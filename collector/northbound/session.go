@@ -29,8 +29,12 @@ type Session struct {
 }
 
 const (
+	// After a refusal, or a token that died young.
 	minPause = 30 * time.Second
 	maxPause = 5 * time.Minute
+	// After a login that failed for another reason: the platform out of reach, say.
+	firstPause = 5 * time.Second
+	lastPause  = time.Minute
 	// settledAge is how long a token has to live for its end to be no sign of
 	// another program that fights for the application. It is more than
 	// maxPause, or two programs that pause in turns would never see it.
@@ -80,6 +84,7 @@ type account struct {
 	early            int    // tokens that died before their time
 	streak           int    // such tokens in a row, all but the first of them young
 	refusals         int    // logins refused in a row
+	stumbles         int    // logins in a row that failed without being refused
 	refusedSecret    string // with which the last login was refused
 	pausedUntil      time.Time
 	cause            *Error // why it is paused
@@ -208,7 +213,7 @@ func (l loginTokens) run(ctx context.Context, try *attempt) {
 	a.grant = *granted
 	a.expires = granted.since.Add(granted.life)
 	a.renewAt = a.expires.Add(-margin)
-	a.refusals, a.refusedSecret = 0, ""
+	a.refusals, a.stumbles, a.refusedSecret = 0, 0, ""
 	a.pausedUntil, a.cause, a.err = time.Time{}, nil, nil
 	try.token = granted.access
 }
@@ -246,8 +251,12 @@ func (l loginTokens) signIn(ctx context.Context) (*grant, error) {
 	}
 
 	granted, err := l.client.login(ctx, secret)
-	if errors.As(err, &failed) && failed.refused() {
+	switch {
+	case !errors.As(err, &failed) || errors.Is(err, ErrThrottled): // the limiter's to say
+	case failed.refused():
 		l.account.refuse(secret, failed)
+	default:
+		l.account.stumble(secret, failed)
 	}
 	return granted, err
 }
@@ -262,6 +271,18 @@ func (a *account) begin(secret string) (string, error) {
 		return "", fmt.Errorf("%w for another %s: %w", ErrSignInPaused, left.Round(time.Second), a.cause)
 	}
 	return a.refresh, nil
+}
+
+// stumble notes a login that failed, though not for what it said. One repeat may
+// follow at once.
+func (a *account) stumble(secret string, failed *Error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stumbles++
+	if a.stumbles > 1 {
+		pause := min(firstPause<<min(a.stumbles-2, 8), lastPause)
+		a.pausedUntil, a.cause, a.refusedSecret = time.Now().Add(pause), failed, secret
+	}
 }
 
 func (a *account) dropRefresh() {
