@@ -140,6 +140,8 @@ func (a *application) change(cfg config.Application, client *northbound.Client, 
 			a.transport.CloseIdleConnections()
 		}
 		a.client, a.transport = client, transport
+	}
+	if a.cfg.Secret != cfg.Secret || a.cfg.SecretFile != cfg.SecretFile || a.cfg.AccessTokenFile != cfg.AccessTokenFile {
 		a.health.forgive()
 	}
 	if a.telemetry == nil || a.cfg.Name != cfg.Name {
@@ -183,6 +185,13 @@ func (a *application) task(tc config.Task) *task {
 		a.tasks[id] = t
 	}
 	return t
+}
+
+// wants tells whether a task is still configured or probed.
+func (a *application) wants(t *task) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tasks[t.identity] == t
 }
 
 // stop ends the application's work.

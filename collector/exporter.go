@@ -110,9 +110,9 @@ func (e *Exporter) Apply(cfg *config.Config) error {
 	for _, change := range changes {
 		change()
 	}
-	for _, a := range kept {
-		a.stop()
-		e.retired[a.identity] = a.allowance
+	e.retire(kept)
+	for _, a := range apps {
+		delete(e.retired, a.identity)
 	}
 	e.apps = apps
 	e.rhythm.forecast = false
@@ -122,17 +122,26 @@ func (e *Exporter) Apply(cfg *config.Config) error {
 // allowanceOf returns the allowance of an application, with the calls that it
 // has made even if it was not configured for a moment.
 func (e *Exporter) allowanceOf(identity platformIdentity) *allowance.Allowance {
+	if calls := e.retired[identity]; calls != nil {
+		return calls
+	}
+	return allowance.New(1)
+}
+
+// retire keeps the allowances of applications that are no longer configured, as
+// long as they differ from new ones.
+func (e *Exporter) retire(gone map[platformIdentity]*application) {
+	for id, a := range gone {
+		a.stop()
+		e.retired[id] = a.allowance
+	}
 	for id, calls := range e.retired {
-		if s := calls.Stats(); id != identity && s.Available == s.Limit && s.InFlight == 0 {
+		s := calls.Stats()
+		rested := s.RestingUntil.IsZero() && s.InFlight == 0 && s.Limit == s.Configured && s.Available == s.Limit
+		if rested && gone[id] == nil {
 			delete(e.retired, id)
 		}
 	}
-	calls := e.retired[identity]
-	delete(e.retired, identity)
-	if calls == nil {
-		calls = allowance.New(1)
-	}
-	return calls
 }
 
 // Close ends all work and waits until it has ended.

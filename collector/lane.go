@@ -165,7 +165,7 @@ func (a *application) workOn(l *lane, id laneID) {
 		again := turn.take(ctx, rowsOnly)
 
 		a.mu.Lock()
-		if again {
+		if again && a.tasks[t.identity] == t {
 			t.phase = queued
 			l.queue = append(l.queue, t)
 		} else {

@@ -3,11 +3,10 @@ package collector
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"huawei_iot_batch_exporter/collector/census"
 )
 
 var (
@@ -50,6 +49,9 @@ func number(yes bool) float64 {
 	return 0
 }
 
+// utf8Text makes what somebody probed for fit for a label value.
+func utf8Text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
 // collect sends what is known of an application.
 func (a *application) collect(ch chan<- prometheus.Metric, _ time.Time) {
 	a.mu.Lock()
@@ -75,7 +77,7 @@ type watch struct {
 func (w watch) collect(ch chan<- prometheus.Metric, a *application, now time.Time) {
 	settings, application := a.shown()
 	s := w.task.state.Load()
-	id := []string{application, census.Label(w.name), census.Label(w.task.identity.taskID)}
+	id := []string{application, utf8Text(w.name), utf8Text(w.task.identity.taskID)}
 	with := func(more ...string) []string { return append(slices.Clone(id), more...) }
 
 	ch <- gauge(taskUpDesc, number(s.Up()), id...)

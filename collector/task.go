@@ -168,7 +168,7 @@ func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 		t.app.onlyRows(t.task)
 	}
 	counted := t.task.state.Load().RefreshedAt
-	for pages := 0; c.Unread(); pages++ {
+	for pages := 0; c.Unread() && t.app.wants(t.task); pages++ {
 		// The codes of this task come after the numbers of others, but for one
 		// page, so that they come at all.
 		own := pages == 0 && !first

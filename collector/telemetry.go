@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,11 +20,17 @@ type telemetry struct {
 	deferred  prometheus.Counter
 	duration  *prometheus.HistogramVec
 
-	codes []string // error codes that have a label value
+	failures map[failure]bool // that have label values of their own
 }
 
-// maxCallErrorCodes bounds the label values that a platform gone mad can make.
-const maxCallErrorCodes = 64
+// failure is what is told of a failed call.
+type failure struct {
+	operation        northbound.Operation
+	httpStatus, code string
+}
+
+// maxFailures bounds the series that a platform gone mad can make.
+const maxFailures = 100
 
 // documentedErrors are the errors of an operation that the platform documents.
 // They are counted from 0, so that the first one is an increase.
@@ -81,6 +86,7 @@ func newTelemetry(application string) *telemetry {
 			NativeHistogramMinResetDuration: 3600e9,
 		}, []string{"operation"}),
 	}
+	t.failures = make(map[failure]bool)
 	for _, operation := range northbound.Operations() {
 		t.requests.WithLabelValues(string(operation))
 		t.throttled.WithLabelValues(string(operation))
@@ -88,7 +94,7 @@ func newTelemetry(application string) *telemetry {
 	}
 	for operation, documented := range documentedErrors {
 		for _, e := range documented {
-			t.errors.WithLabelValues(string(operation), httpStatus(e.httpStatus), t.code(e.code))
+			t.failed(operation, e.httpStatus, e.code)
 		}
 	}
 	return t
@@ -102,23 +108,24 @@ func (t *telemetry) observe(call northbound.Call) {
 	if !failed {
 		return
 	}
-	t.errors.WithLabelValues(operation, httpStatus(e.HTTPStatus), t.code(e.Label())).Inc()
+	t.failed(call.Operation, e.HTTPStatus, e.Label()).Inc()
 	if e.Is(northbound.ErrThrottled) {
 		t.throttled.WithLabelValues(operation).Inc()
 	}
 }
 
-// code is the label value of an error code, CodeOther where there are too many.
-func (t *telemetry) code(code string) string {
-	code = census.Label(code)
-	if slices.Contains(t.codes, code) {
-		return code
+// failed returns the counter of a failure. Where there are too many, they count
+// together under the code [census.CodeOther], without an HTTP status.
+func (t *telemetry) failed(operation northbound.Operation, status int, code string) prometheus.Counter {
+	f := failure{operation, httpStatus(status), census.Label(code)}
+	switch {
+	case t.failures[f]:
+	case len(t.failures) < maxFailures:
+		t.failures[f] = true
+	default:
+		f.httpStatus, f.code = "", census.CodeOther
 	}
-	if len(t.codes) >= maxCallErrorCodes {
-		return census.CodeOther
-	}
-	t.codes = append(t.codes, code)
-	return code
+	return t.errors.WithLabelValues(string(f.operation), f.httpStatus, f.code)
 }
 
 func (t *telemetry) collect(ch chan<- prometheus.Metric) {

@@ -2,6 +2,7 @@ package census
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 
@@ -238,6 +239,9 @@ func (c *Census) readFailed(ctx context.Context, p Platform, status northbound.S
 		return err
 	}
 	t.absorb(status, no, c.rowsPerPage(), d, c.settings.MaxErrorCodes)
+	if t.unread() < 0 {
+		return fmt.Errorf("%w: totalCount of %s is %d, but %d rows came", ErrContradiction, status, t.count, t.read())
+	}
 	return nil
 }
 

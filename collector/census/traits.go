@@ -51,15 +51,10 @@ func (t *Traits) refuse(size, smaller int) {
 	}
 }
 
-// unanswered tells whether the platform answered that it cannot tell of the task
-// as a whole, which the rows can do without.
+// unanswered tells whether the platform could not tell of the task as a whole,
+// which the rows can do without. If it cannot be reached at all, they will show.
 func unanswered(err error) bool {
 	var e *northbound.Error
-	if !errors.As(err, &e) || e.Operation != northbound.OperationTask {
-		return false
-	}
-	if errors.Is(err, northbound.ErrThrottled) || errors.Is(err, northbound.ErrTokenInvalid) {
-		return false
-	}
-	return e.Kind == northbound.KindPlatform || e.Kind == northbound.KindMalformed
+	return errors.As(err, &e) && e.Operation == northbound.OperationTask && e.Kind != northbound.KindCanceled &&
+		!errors.Is(err, northbound.ErrThrottled) && !errors.Is(err, northbound.ErrTokenInvalid)
 }

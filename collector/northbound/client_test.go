@@ -158,7 +158,7 @@ func TestSignInRequests(t *testing.T) {
 		var got []request
 		p := &platform{}
 		c := newClient(t, transport(func(r *http.Request) (*http.Response, error) {
-			if r.Body != nil {
+			if r.Method == http.MethodPost {
 				body, err := io.ReadAll(r.Body)
 				if err != nil {
 					t.Error(err)

@@ -62,7 +62,7 @@ func get[T any](ctx context.Context, c *Client, op Operation, u *url.URL, decode
 // getOnce returns the token that the call was sent with: while it waited for
 // the limiter, the one it was given may have been replaced.
 func getOnce[T any](ctx context.Context, c *Client, op Operation, u *url.URL, token string, decode decoder[T]) (*T, string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), unrepeatable{})
 	if err != nil {
 		return nil, token, fmt.Errorf("%s: %w", op, stripURL(err))
 	}
@@ -89,6 +89,13 @@ func getOnce[T any](ctx context.Context, c *Client, op Operation, u *url.URL, to
 	}
 	return answer, token, nil
 }
+
+// unrepeatable is an empty body that cannot be had again. Without it, net/http
+// repeats a GET whose connection breaks before the answer begins: a call that
+// has passed no limiter and that nobody counts.
+type unrepeatable struct{}
+
+func (unrepeatable) Read([]byte) (int, error) { return 0, io.EOF }
 
 // signIn sends a login or a refresh. Once sent, it is not given up when the
 // context ends, but only by the call timeout: it may have ended the old token.

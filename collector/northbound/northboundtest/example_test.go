@@ -1,11 +1,12 @@
 package northboundtest_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"strings"
 	"time"
 
 	"huawei_iot_batch_exporter/collector/northbound/northboundtest"
@@ -27,7 +28,15 @@ func Example() {
 
 	// What is to be tested would now sign in and ask for the task.
 	client := platform.Client()
-	res, err := client.PostForm(platform.URL+northboundtest.LoginPath, url.Values{"appId": {"fleetApp"}, "secret": {"s3cret"}})
+	ctx := context.Background()
+	login, err := http.NewRequestWithContext(ctx, http.MethodPost, platform.URL+northboundtest.LoginPath,
+		strings.NewReader("appId=fleetApp&secret=s3cret"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	login.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := client.Do(login)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -35,7 +44,7 @@ func Example() {
 	var token struct{ AccessToken string }
 	decodeBody(res, &token)
 
-	request, err := http.NewRequest(http.MethodGet,
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		platform.URL+northboundtest.TaskDetailsPath+"?taskId=5bf8f8567dd2d86eab87edd9&status=Fail&pageNo=0&pageSize=1", nil)
 	if err != nil {
 		fmt.Println(err)

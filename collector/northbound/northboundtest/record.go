@@ -82,7 +82,8 @@ func (p *Platform) MaxCallsIn(window time.Duration) int {
 	most := 0
 	within := make(map[string][]time.Time)
 	for _, c := range p.calls {
-		times := append(within[c.AppID], c.Time)
+		times := within[c.AppID]
+		times = append(times, c.Time)
 		for c.Time.Sub(times[0]) >= window && len(times) > 1 {
 			times = times[1:]
 		}

@@ -112,7 +112,7 @@ func (s *scripted) draw() []uint16 {
 		share += o.Share
 		end := min(s.n, int(share*float64(s.n)+0.5))
 		for i := begin; i < end; i++ {
-			outcomes[i] = uint16(k + 1) //nolint:gosec // a profile has a handful of outcomes
+			outcomes[i] = uint16(k + 1)
 		}
 		begin = end
 	}
