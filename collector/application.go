@@ -55,7 +55,6 @@ type application struct {
 	watches   []watch // the configured tasks, in the order of the configuration
 	lanes     [2]lane // configured tasks, and what is only probed
 	waits     map[*wait]struct{}
-	blocked   int         // calls that wait for the allowance
 	giveUp    *time.Timer // until scrapes that wait in vain are answered; nil: none do
 	wanted    float64
 	health    health
@@ -260,25 +259,26 @@ func (a *application) Acquire(ctx context.Context) (func(error), error) {
 		if onlySpare(ctx) {
 			return nil, errNoSpareCall
 		}
-		a.block(+1)
+		lane := laneOf(ctx)
+		a.block(lane, +1)
 		var err error
 		release, err = a.allowance.Acquire(ctx)
-		a.block(-1)
+		a.block(lane, -1)
 		if err != nil {
 			return nil, err
 		}
 	}
 	return func(err error) {
 		release(outcome(err))
-		a.block(0)
+		a.block(laneOf(ctx), 0)
 	}, nil
 }
 
 // block notes that a call begins or ceases to wait for the allowance.
-func (a *application) block(n int) {
+func (a *application) block(id laneID, n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.blocked += n
+	a.lanes[id].blocked += n
 	a.reconsider()
 }
 
@@ -294,7 +294,7 @@ func (a *application) reconsider() {
 }
 
 func (a *application) stuck() bool {
-	return a.blocked > 0 && len(a.waits) > 0 && a.allowance.Stats().InFlight == 0
+	return a.lanes[configuredLane].blocked+a.lanes[probeLane].blocked > 0 && len(a.waits) > 0 && a.allowance.Stats().InFlight == 0
 }
 
 func (a *application) giveUpWaiting() {

@@ -185,11 +185,10 @@ func (w *workers) close() {
 func (e *Exporter) Scrape(ctx context.Context) prometheus.Collector {
 	return collectorFunc(func(ch chan<- prometheus.Metric) {
 		e.Refresh(ctx)
-		now := time.Now()
-		for _, a := range e.applications() {
-			a.collect(ch, now)
-			for _, w := range a.watched() {
-				w.collect(ch, a, now)
+		for _, v := range e.views() {
+			v.collect(ch)
+			for _, w := range v.watches {
+				v.collectTask(ch, w)
 			}
 		}
 	})
@@ -203,9 +202,9 @@ func (e *Exporter) Probe(ctx context.Context, application string, t config.Task)
 		if a.name() == application {
 			return collectorFunc(func(ch chan<- prometheus.Metric) {
 				w := a.probe(ctx, t)
-				now := time.Now()
-				a.collect(ch, now)
-				w.collect(ch, a, now)
+				v := a.view()
+				v.collect(ch)
+				v.collectTask(ch, w)
 			}), nil
 		}
 	}
@@ -277,6 +276,17 @@ func (e *Exporter) end(s *scrape) {
 			a.logForecast(e.rhythm.interval())
 		}
 	}
+}
+
+// views are all applications at one moment, between two configurations.
+func (e *Exporter) views() []view {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	views := make([]view, 0, len(e.apps))
+	for _, a := range e.apps {
+		views = append(views, a.view())
+	}
+	return views
 }
 
 func (e *Exporter) applications() []*application {

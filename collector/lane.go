@@ -25,10 +25,24 @@ func (l laneID) priority() allowance.Priority {
 	return allowance.Configured
 }
 
+type laneKey struct{}
+
+// context is that of the calls of a lane.
+func (l laneID) context(ctx context.Context) context.Context {
+	return context.WithValue(allowance.WithPriority(ctx, l.priority()), laneKey{}, l)
+}
+
+// laneOf tells for which lane a call is.
+func laneOf(ctx context.Context) laneID {
+	id, _ := ctx.Value(laneKey{}).(laneID)
+	return id
+}
+
 // lane is a queue of tasks that are due, and those who work on it.
 type lane struct {
 	workers int // at most
 	active  int
+	blocked int // calls that wait for the allowance
 	queue   []*task
 }
 
@@ -114,8 +128,7 @@ func (a *application) leave(w *wait) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waits, w)
-	if a.blocked > 0 {
-		waiting := a.blocked
+	if waiting := a.lanes[w.lane].blocked; waiting > 0 {
 		for t := range w.pending {
 			if t.phase == queued || waiting > 0 {
 				a.telemetry.deferred.Inc()
@@ -147,7 +160,7 @@ func (a *application) awaited(t *task) bool {
 
 // workOn reads the tasks of a lane one after the other until there are none.
 func (a *application) workOn(l *lane, id laneID) {
-	ctx := allowance.WithPriority(a.ctx, id.priority())
+	ctx := id.context(a.ctx)
 	for {
 		a.mu.Lock()
 		t := l.pop()

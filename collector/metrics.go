@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"huawei_iot_batch_exporter/collector/allowance"
+	"huawei_iot_batch_exporter/config"
 )
 
 var (
@@ -52,18 +55,43 @@ func number(yes bool) float64 {
 // utf8Text makes what somebody probed for fit for a label value.
 func utf8Text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// collect sends what is known of an application.
-func (a *application) collect(ch chan<- prometheus.Metric, _ time.Time) {
+// view is what is known of an application at one moment.
+type view struct {
+	now       time.Time
+	name      string
+	settings  config.Settings
+	watches   []watch
+	telemetry *telemetry
+	allowance allowance.Stats
+	wanted    float64
+	up, known bool
+}
+
+func (a *application) view() view {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if up, known := a.health.up(); known {
-		ch <- gauge(applicationUpDesc, number(up), a.cfg.Name)
+	v := view{
+		now:       time.Now(),
+		name:      a.cfg.Name,
+		settings:  a.cfg.Settings,
+		watches:   a.watches,
+		telemetry: a.telemetry,
+		allowance: a.allowance.Stats(),
+		wanted:    a.wanted,
 	}
-	stats := a.allowance.Stats()
-	ch <- gauge(limitDesc, float64(stats.Limit), a.cfg.Name)
-	ch <- gauge(availableDesc, float64(stats.Available), a.cfg.Name)
-	ch <- gauge(wantedDesc, a.wanted, a.cfg.Name)
-	a.telemetry.collect(ch)
+	v.up, v.known = a.health.up()
+	return v
+}
+
+// collect sends what is known of an application.
+func (v *view) collect(ch chan<- prometheus.Metric) {
+	if v.known {
+		ch <- gauge(applicationUpDesc, number(v.up), v.name)
+	}
+	ch <- gauge(limitDesc, float64(v.allowance.Limit), v.name)
+	ch <- gauge(availableDesc, float64(v.allowance.Available), v.name)
+	ch <- gauge(wantedDesc, v.wanted, v.name)
+	v.telemetry.collect(ch)
 }
 
 // watch is a task under the name and with the labels that it is shown by.
@@ -73,11 +101,10 @@ type watch struct {
 	labels map[string]string
 }
 
-// collect sends what is known of a task.
-func (w watch) collect(ch chan<- prometheus.Metric, a *application, now time.Time) {
-	settings, application := a.shown()
+// collectTask sends what is known of a task.
+func (v *view) collectTask(ch chan<- prometheus.Metric, w watch) {
 	s := w.task.state.Load()
-	id := []string{application, utf8Text(w.name), utf8Text(w.task.identity.taskID)}
+	id := []string{v.name, utf8Text(w.name), utf8Text(w.task.identity.taskID)}
 	with := func(more ...string) []string { return append(slices.Clone(id), more...) }
 
 	ch <- gauge(taskUpDesc, number(s.Up()), id...)
@@ -94,7 +121,7 @@ func (w watch) collect(ch chan<- prometheus.Metric, a *application, now time.Tim
 	}
 	ch <- gauge(newDesc("task_info", taskInfoHelp, append(slices.Clone(taskLabels), names...)), 1, with(values...)...)
 
-	numbers := s.Fresh(now, settings)
+	numbers := s.Fresh(v.now, v.settings)
 	if numbers == nil {
 		return
 	}

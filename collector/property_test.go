@@ -53,7 +53,7 @@ func TestExporterOnRandomPlatforms(t *testing.T) {
 			s.apply(t)
 			for i, n := range sizes {
 				s.addTask(tasks[i].TaskID, northboundtest.Scripted(n, seed+uint64(i), northboundtest.Profile{
-					Duration: time.Duration(random.IntN(30)+1) * time.Minute,
+					Duration: time.Duration(random.IntN(20)+1) * time.Minute,
 					Outcomes: []northboundtest.Outcome{
 						{Share: random.Float64() * .2, Status: "Fail", Code: "100428"},
 						{Share: random.Float64() * .2, Status: "Fail", Code: "100431"},
@@ -65,7 +65,7 @@ func TestExporterOnRandomPlatforms(t *testing.T) {
 			// task, and the sign-ins.
 			patience := 2*interval + time.Minute + time.Duration(float64(10*len(sizes)+5)/float64(limit)*float64(time.Minute))
 			begin := time.Now()
-			for time.Since(begin) < 40*time.Minute {
+			for time.Since(begin) < 20*time.Minute {
 				for range servers {
 					got := s.scrape(t)
 					checkSums(rt, got, sizes)

@@ -22,6 +22,10 @@ type retrier struct {
 }
 
 func (r *retrier) TaskDetails(ctx context.Context, q northbound.TaskDetailsQuery) (*northbound.TaskDetails, error) {
+	// A sign-in serves every task, whichever comes first.
+	if err := r.client.SignIn(configuredLane.context(r.app.ctx)); err != nil {
+		return nil, err
+	}
 	answer, err := r.client.TaskDetails(ctx, q)
 	for n := range retries {
 		e, ok := asError(err)

@@ -6,7 +6,6 @@ import (
 	"huawei_iot_batch_exporter/collector/allowance"
 	"huawei_iot_batch_exporter/collector/census"
 	"huawei_iot_batch_exporter/collector/northbound"
-	"huawei_iot_batch_exporter/config"
 )
 
 // ApplicationStatus is what is known of an application at one moment.
@@ -68,11 +67,4 @@ func (a *application) status(now time.Time) ApplicationStatus {
 		})
 	}
 	return s
-}
-
-// shown is what the metrics of a task are made with.
-func (a *application) shown() (config.Settings, string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.cfg.Settings, a.cfg.Name
 }

@@ -65,7 +65,7 @@ const (
 	// anew, whatever the task's own totals say.
 	auditEvery = 10
 	// minClamp is the smallest page that a platform is believed to send in place
-	// of a larger one; fewer rows are a slip.
+	// of a larger one without saying so; fewer rows are a slip.
 	minClamp = 10
 	// maxOddStatuses is how many undocumented statuses are told apart.
 	maxOddStatuses = 10
@@ -496,7 +496,7 @@ func (c *Census) fullPage(ctx context.Context, p Platform, status northbound.Sta
 	c.refused = 0
 	if start {
 		c.pageRows = 0
-		if rows := len(d.Subtasks); minClamp <= rows && rows < min(size, d.TotalCount) {
+		if rows := len(d.Subtasks); rows > 0 && rows < min(size, d.TotalCount) && (rows >= minClamp || rows == d.PageSize) {
 			c.pageRows = rows // believe the rows that came, not the size asked for
 		}
 	}
