@@ -28,6 +28,9 @@ func TestDay(t *testing.T) {
 	}
 	for name, load := range loads {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && load.throttled {
+				t.Skip("the other load will do")
+			}
 			synctest.Test(t, func(t *testing.T) {
 				d := newDay(t)
 				stop := make(chan struct{})

@@ -900,7 +900,11 @@ var (
 // TestRandomFaults: faults of every kind at random for an hour; sums hold
 // at every scrape; then all is mended, and the truth is told again.
 func TestRandomFaults(t *testing.T) {
-	for seed := range uint64(10) {
+	seeds := uint64(10)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { randomFaults(t, seed) })
 		})
