@@ -28,7 +28,7 @@ var badConfigs = map[string]struct {
 }{
 	"not a mapping": {
 		yaml: "- fleet\n",
-		want: []string{`c.yml:1: [0]: cannot unmarshal !!seq into config.configFile`},
+		want: []string{`c.yml:1: [0]: is a list, but must be a mapping of keys to values`},
 	},
 	"no applications": {
 		yaml: "global: {}\n",
@@ -37,9 +37,9 @@ var badConfigs = map[string]struct {
 	"unknown keys": {
 		yaml: minimal + "    tls_config: {ca: x, ca_ref: y}\n    labels: {}\nglobal:\n  burst: 5\n",
 		want: []string{
-			`c.yml:6: applications[0].tls_config: field ca_ref not found in type config.tlsConfig`,
-			`c.yml:7: applications[0].labels: field labels not found in type config.application`,
-			`c.yml:9: global.burst: field burst not found in type config.settings`,
+			`c.yml:6: applications[0].tls_config: is not a key that is known here: see the configuration reference in the README`,
+			`c.yml:7: applications[0].labels: is not a key that is known here: see the configuration reference in the README`,
+			`c.yml:9: global.burst: is not a key that is known here: see the configuration reference in the README`,
 		},
 	},
 	"wrong types": {
@@ -59,17 +59,17 @@ applications:
     task_files: tasks/*.yml
 `,
 		want: []string{
-			`c.yml:2: global.calls_per_minute: cannot unmarshal !!str into int`,
-			`c.yml:3: global.page_size: cannot unmarshal !!str into int`,
-			`c.yml:4: global.finished_recheck_interval: cannot unmarshal !!seq into string`,
-			`c.yml:6: applications[0].name: cannot unmarshal !!seq into string`,
-			`c.yml:7: applications[0].url: cannot unmarshal !!map into string`,
-			`c.yml:9: applications[0].secret: cannot unmarshal !!map into config.plain`,
-			`c.yml:10: applications[0].tls_config: cannot unmarshal !!str into config.tlsConfig`,
-			`c.yml:11: applications[0].proxy_from_environment: cannot unmarshal !!int into bool`,
-			`c.yml:12: applications[0].proxy_connect_header: cannot unmarshal !!str into config.ProxyHeader`,
-			`c.yml:13: applications[0].tasks: cannot unmarshal !!map into []config.Task`,
-			`c.yml:14: applications[0].task_files: cannot unmarshal !!str into []string`,
+			`c.yml:2: global.calls_per_minute: is a text, but must be a whole number`,
+			`c.yml:3: global.page_size: is a text, but must be a whole number`,
+			`c.yml:4: global.finished_recheck_interval: is a list, but must be a text`,
+			`c.yml:6: applications[0].name: is a list, but must be a text`,
+			`c.yml:7: applications[0].url: is a mapping of keys to values, but must be a text`,
+			`c.yml:9: applications[0].secret: is a mapping of keys to values, but must be a text`,
+			`c.yml:10: applications[0].tls_config: is a text, but must be a mapping of keys to values`,
+			`c.yml:11: applications[0].proxy_from_environment: is a number, but must be true or false`,
+			`c.yml:12: applications[0].proxy_connect_header: is a text, but must be a mapping of keys to values`,
+			`c.yml:13: applications[0].tasks: is a mapping of keys to values, but must be a list`,
+			`c.yml:14: applications[0].task_files: is a text, but must be a list`,
 		},
 	},
 	"no durations": {
@@ -294,7 +294,7 @@ func TestLoadComplainsAboutSyntax(t *testing.T) {
 		},
 		"an alias of what is wrong": {
 			"applications:\n  - &a {name: [x]}\n  - *a\n",
-			[]string{`c.yml:2: applications[0]: cannot unmarshal !!seq into string`},
+			[]string{`c.yml:2: applications[0]: is a list, but must be a text`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -123,7 +124,43 @@ func (p *problems) complainOfContent(err error) {
 	for _, message := range typeError.Errors {
 		if line, text := locate(message); !seen[message] {
 			seen[message] = true
-			p.complainAt(line, text)
+			p.complainAt(line, plainly(text))
 		}
 	}
+}
+
+var (
+	unknownField = regexp.MustCompile(`^field \S+ not found in type \S+$`)
+	wrongKind    = regexp.MustCompile(`^cannot unmarshal !!([a-z]+) into (\S+)$`)
+)
+
+// plainly puts what the YAML library says of Go's types into a user's words. What
+// it does not know it leaves as it is.
+func plainly(text string) string {
+	if unknownField.MatchString(text) {
+		return "is not a key that is known here: see the configuration reference in the README"
+	}
+	match := wrongKind.FindStringSubmatch(text)
+	if match == nil {
+		return text
+	}
+	is := map[string]string{
+		"str": "a text", "int": "a number", "float": "a number", "bool": "true or false",
+		"seq": "a list", "map": "a mapping of keys to values", "timestamp": "a time",
+	}[match[1]]
+	must := "a mapping of keys to values"
+	switch into := match[2]; {
+	case into == "int", into == "float64":
+		must = "a whole number"
+	case into == "bool":
+		must = "true or false"
+	case into == "string", into == "config.plain":
+		must = "a text"
+	case strings.HasPrefix(into, "[]"):
+		must = "a list"
+	}
+	if is == "" {
+		return "must be " + must
+	}
+	return "is " + is + ", but must be " + must
 }

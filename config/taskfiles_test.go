@@ -85,7 +85,7 @@ func TestTaskFilesComplain(t *testing.T) {
 	}{
 		"empty":        {[]string{"fleet.yml", ""}, []string{`fleet.yml: is empty: write [] if there are no tasks`}},
 		"half written": {[]string{"fleet.yml", "- targets: [a]\n- targets: [b"}, []string{`fleet.yml:1: is not YAML: did not find expected ',' or ']'`}},
-		"not a list":   {[]string{"fleet.yml", "targets: [a]\n"}, []string{`fleet.yml:1: targets: cannot unmarshal !!map into []config.targetGroup`}},
+		"not a list":   {[]string{"fleet.yml", "targets: [a]\n"}, []string{`fleet.yml:1: targets: is a mapping of keys to values, but must be a list`}},
 		"impossible": {
 			[]string{"fleet.yml", `- targets: [a, b]
   labels:
@@ -115,7 +115,7 @@ func TestTaskFilesComplain(t *testing.T) {
 		},
 		"JSON of another form": {
 			[]string{"fleet.yml", "[\n  {\n    \"targets\": [\"a\"],\n    \"source\": \"x\"\n  }\n]\n"},
-			[]string{`fleet.yml:4: [0].source: field source not found in type config.targetGroup`},
+			[]string{`fleet.yml:4: [0].source: is not a key that is known here: see the configuration reference in the README`},
 		},
 		"names taken": {
 			[]string{"fleet.yml", "- targets: [t0]\n- targets: [t1]\n", "more.yml", "- targets: [t1]\n"},
@@ -126,7 +126,7 @@ func TestTaskFilesComplain(t *testing.T) {
 		},
 		"both files": {
 			[]string{"fleet.yml", "", "more.yml", "x"},
-			[]string{`fleet.yml: is empty: write [] if there are no tasks`, `more.yml:1: cannot unmarshal !!str into []config.targetGroup`},
+			[]string{`fleet.yml: is empty: write [] if there are no tasks`, `more.yml:1: is a text, but must be a list`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
