@@ -134,7 +134,7 @@ func start(f flags, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, "config is valid")
 		return err
 	case f.once:
-		return web.Print(ctx, exporter, stdout)
+		return web.Print(ctx, exporter, stdout, stderr)
 	}
 	go reloader.Watch(ctx, watchInterval)
 	go func() {

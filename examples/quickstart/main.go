@@ -21,6 +21,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"huawei_iot_batch_exporter/collector/northbound/northboundtest"
+	"huawei_iot_batch_exporter/collector/progress"
 )
 
 func main() {
@@ -50,8 +51,12 @@ func run(ctx context.Context, address string, out, logs io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	printf(out, "Building the exporter …\n")
+	begin := time.Now()
+	built := progress.Show(logs, func() string {
+		return fmt.Sprintf("Building the exporter … %.0fs", time.Since(begin).Seconds())
+	})
 	binary, err := build(ctx, dir)
+	built()
 	if err != nil {
 		return unlessDone(ctx, err)
 	}
