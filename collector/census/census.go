@@ -168,7 +168,7 @@ func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 		c.since++
 		return c.reading, nil // only rows are left to read
 	}
-	if c.counted && !c.small() && !c.audit && c.since < auditEvery && !c.settled() {
+	if c.counted && !c.audit && c.since < auditEvery && c.worthComparing() {
 		if r, ok, err := c.countMoved(ctx, p); ok || err != nil {
 			c.since++
 			return r, err
@@ -197,9 +197,11 @@ func (c *Census) derived() bool {
 	return c.query.Status == northbound.StatusWaitResult && c.traits.refusesWaitResult.Load()
 }
 
-// small tells whether the task is best read row by row each time.
-func (c *Census) small() bool {
-	return c.pages(c.reading.total) <= 2 && !c.shaky
+// worthComparing tells whether asking for the task's totals can save calls: not
+// where all rows fit in a page, or in two of which some may have moved.
+func (c *Census) worthComparing() bool {
+	pages := c.pages(c.reading.total)
+	return pages > 2 || c.shaky || pages == 2 && c.settled()
 }
 
 // meter counts the calls that pass through it.

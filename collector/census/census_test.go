@@ -722,3 +722,30 @@ func TestDescribe(t *testing.T) {
 		}
 	}
 }
+
+// TestRecheckOfFinishedTask: while the task's own totals say the same, one call
+// shows that a finished task is as it was.
+func TestRecheckOfFinishedTask(t *testing.T) {
+	b := newBench(t)
+	rows := make(northboundtest.Rows, 3000)
+	for i := range rows {
+		rows[i] = northboundtest.Subtask{Status: "Success"}
+		if i%10 == 0 {
+			rows[i] = northboundtest.Subtask{Status: "Fail", Code: "100428"}
+		}
+	}
+	b.addTask(rows)
+	c := newCensus()
+	b.mustRefresh(t, c)
+	b.ResetCalls()
+	if s := b.mustRefresh(t, c); !s.Finished || len(b.Calls()) != 1 {
+		t.Errorf("finished: %v, after %d calls", s.Finished, len(b.Calls()))
+	}
+	b.SetStatus(taskID, 1, "Pending", "") // somebody has it done again
+	b.SetStatus(taskID, 2, "Fail", "100431")
+	for range 2 {
+		if diff := cmp.Diff(b.truth(), shown(b.mustRefresh(t, c))); diff != "" {
+			t.Errorf("(-truth +shown):\n%s", diff)
+		}
+	}
+}

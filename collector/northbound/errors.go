@@ -39,29 +39,6 @@ var (
 	ErrSignInPaused = errors.New("sign-in paused")
 )
 
-// meaning is what a documented error code stands for, and what can be done.
-type meaning struct {
-	is   error
-	hint string
-}
-
-// The documented codes. 100501 and 50400 are of other calls of the same family.
-var meanings = map[string]meaning{
-	"1010009": {ErrThrottled, "the calls of all programs that use this application count together"},
-	"100501":  {ErrThrottled, "the platform is congested"},
-	"1010005": {ErrTokenInvalid, "a sign-in of another program as the same application ends this one's: give each program an application of its own"},
-	"100217":  {ErrNotAuthorized, "the application that owns the task has to authorize this one"},
-	"100203":  {ErrApplicationNotFound, "check the application's id, and that of the task's owner"},
-	"105005":  {ErrTaskNotFound, "check the task's id; the platform may have removed the task"},
-	"100022":  {ErrInvalidInput, ""},
-	"100019":  {ErrInvalidInput, ""},
-	"50400":   {ErrInvalidInput, ""},
-	"100208":  {ErrCredentials, "check the application's id and secret"},
-	"102202":  {ErrCredentials, "check the application's id and secret"},
-	"100247":  {ErrCredentials, "ask the platform's operator to unfreeze the application"},
-	"50252":   {ErrInternal, ""},
-}
-
 // Kind says how a call failed.
 type Kind string
 
@@ -121,8 +98,8 @@ func (e *Error) Is(target error) bool {
 	case target == ErrCredentials && !e.signIn():
 		return false
 	}
-	m, known := meanings[e.Code]
-	return known && m.is == target
+	is := meanings[e.Code].is
+	return is != nil && is == target
 }
 
 // Label names the failure in few words, for a metric: the platform's code, or
@@ -151,7 +128,7 @@ func (e *Error) Temporary() bool {
 	case KindMalformed:
 		return e.HTTPStatus >= 500 || errors.Is(e.Err, io.ErrUnexpectedEOF)
 	case KindPlatform:
-		_, known := meanings[e.Code]
+		known := meanings[e.Code].is != nil
 		return errors.Is(e, ErrInternal) || !known && e.HTTPStatus >= 500
 	}
 	return false

@@ -9,7 +9,6 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,13 +16,14 @@ import (
 	"github.com/prometheus/common/version"
 
 	"huawei_iot_batch_exporter/collector"
-	"huawei_iot_batch_exporter/collector/northbound"
 )
 
 //go:embed status.html status.css
 var files embed.FS
 
-var templates = template.Must(template.ParseFS(files, "status.html", "status.css"))
+var templates = template.Must(template.New("").
+	Funcs(template.FuncMap{"number": number}).
+	ParseFS(files, "status.html", "status.css"))
 
 // contentSecurityPolicy lets a page have its own style and nothing else.
 var contentSecurityPolicy = strings.Join([]string{
@@ -41,59 +41,62 @@ func hashOf(name string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
+const (
+	// refreshInterval is how often a browser asks for the page anew, in seconds.
+	refreshInterval = 15
+	// maxDetailed is how many applications are shown in full, however well they are.
+	maxDetailed = 8
+)
+
 // page is what the status page shows.
 type page struct {
-	Version      string
-	Metrics      string // links, relative to the page
-	Config       string
-	Statuses     []string // the documented ones, a column each
+	Title   string
+	Version string
+	Now     moment
+	Metrics string // links, relative to the page
+	Config  string
+
+	Refresh  bool
+	Interval int    // of the refresh, in seconds
+	Reload   string // link to the page as it is shown now
+	Switch   string // link that stops the refresh, or starts it again
+	Summary  summary
+	Names    []choice // of applications; empty if there is nothing to choose
+	Shows    []choice
+	Sorts    []choice
+	Selected string // application; empty: all
+	Everyone string // link that shows the tasks of all applications
+
 	Applications []applicationView
+	Fine         int // applications that are not shown, because nothing is the matter with them
+	Tasks        []taskView
+	Configured   int // tasks of the selected applications
 }
 
-// applicationView is an application in words and numbers.
-type applicationView struct {
-	Name      string
-	URL       string
-	State     string // up, down, or not known yet
-	SignIn    string
-	SignInErr string
-	Limit     int // calls a minute, in force
-	Share     int // calls a minute, as configured
-	Available int
-	Wanted    string // calls a minute
-	Resting   string // until when; empty if it does not rest
-	Tasks     []taskView
+// summary adds up what is known of everything, whatever is shown of it.
+type summary struct {
+	Applications, Down int
+	Tasks              int
+	ByShow             map[string]tally
+	Waiting            int    // tasks that were never read
+	Oldest             string // age of the oldest numbers of a task that is not finished; empty if there are none
 }
 
-// taskView is a task in words and numbers.
-type taskView struct {
-	Name   string
-	TaskID string
-	Title  string // what the platform calls it
-	Filter string // what narrows the query; empty if nothing does
-	Up     bool
-	Known  bool     // an attempt to read it has ended
-	Counts []string // by status, in the order of the page's; empty where not known
-	Others []string // undocumented statuses
-	Total  string
-	Errors []errorView
-	Age    string // of the numbers; empty if there are none
-	Stale  bool   // the numbers are too old to be shown
-	Err    string // why the last attempt failed
-	Since  string // how long attempts have been failing
-	Probe  string // link
-}
-
-// errorView is how often an error code occurs.
-type errorView struct {
-	Status, Code string
-	Count        int
+// tally is a number of tasks, and a link to them.
+type tally struct {
+	Count int
+	URL   string
 }
 
 // status answers with the status page.
-func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
+func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+	v, err := parseView(r.URL.RawQuery)
+	if err != nil {
+		say(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	var text bytes.Buffer
-	if err := templates.ExecuteTemplate(&text, "status.html", h.page()); err != nil {
+	if err := templates.ExecuteTemplate(&text, "status.html", h.page(v)); err != nil {
 		level.Error(h.Logger).Log("msg", "status page cannot be shown", "err", err)
 		say(w, http.StatusInternalServerError, "The status page cannot be shown; the log says why.")
 		return
@@ -102,131 +105,121 @@ func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(text.Bytes()) // a client that has gone is no failure
 }
 
-func (h *handler) page() page {
+func (h *handler) page(v view) page {
 	now := h.now()
 	p := page{
-		Version: version.Version,
-		Metrics: relative(h.TelemetryPath),
-		Config:  relative(configPath),
+		Version:  version.Version,
+		Now:      momentOf(now),
+		Metrics:  relative(h.TelemetryPath),
+		Config:   relative(configPath),
+		Refresh:  !v.still,
+		Interval: refreshInterval,
+		Reload:   v.link(),
+		Switch:   v.with(func(v *view) { v.still = !v.still }).link(),
+		Selected: v.application,
+		Everyone: v.with(func(v *view) { v.application = "" }).link(),
 	}
-	for _, s := range northbound.Statuses() {
-		p.Statuses = append(p.Statuses, string(s))
-	}
+	var all, selected []taskView
+	var names []string
 	for _, a := range h.Exporter.Status() {
-		p.Applications = append(p.Applications, viewApplication(a, now))
+		names = append(names, a.Name)
+		av := viewApplication(a, now)
+		av.URL = v.with(func(v *view) { v.application = a.Name }).link()
+		p.Summary.add(av)
+		tasks := viewTasks(a, now)
+		all = append(all, tasks...)
+		if v.application != "" && v.application != a.Name {
+			continue
+		}
+		selected = append(selected, tasks...)
+		p.Applications = append(p.Applications, av)
 	}
+	p.Summary.count(all, now)
+	p.Title = p.Summary.title()
+	p.selectApplications()
+	p.Configured = len(selected)
+	p.Tasks = v.choose(selected)
+	p.Shows, p.Sorts, p.Names = v.shows(selected), v.sorts(), v.names(names)
 	return p
+}
+
+// selectApplications brings those in trouble to the top and leaves out the
+// others if they are many.
+func (p *page) selectApplications() {
+	slices.SortStableFunc(p.Applications, func(a, b applicationView) int { return first(a.Trouble, b.Trouble) })
+	if len(p.Applications) <= maxDetailed {
+		return
+	}
+	fine := slices.IndexFunc(p.Applications, func(a applicationView) bool { return !a.Trouble })
+	if fine < 0 {
+		return
+	}
+	p.Fine = len(p.Applications) - fine
+	p.Applications = p.Applications[:fine]
+}
+
+func (s *summary) add(a applicationView) {
+	s.Applications++
+	if a.State == stateDown {
+		s.Down++
+	}
+}
+
+func (s *summary) count(tasks []taskView, now time.Time) {
+	s.Tasks = len(tasks)
+	s.ByShow = make(map[string]tally)
+	for _, show := range shows {
+		s.ByShow[show.name] = tally{show.count(tasks), view{show: show.name}.link()}
+	}
+	var oldest time.Time
+	for i := range tasks {
+		t := &tasks[i]
+		if t.State == stateWaiting {
+			s.Waiting++
+		}
+		if !t.finished && !t.read.IsZero() && (oldest.IsZero() || t.read.Before(oldest)) {
+			oldest = t.read
+		}
+	}
+	if !oldest.IsZero() {
+		s.Oldest = age(now.Sub(oldest))
+	}
+}
+
+// title says in few words whether anything is the matter, for a browser's tab.
+func (s *summary) title() string {
+	var words []string
+	if s.Down > 0 {
+		words = append(words, plural(s.Down, "application")+" down")
+	}
+	if n := s.ByShow[showUnreadable].Count; n > 0 {
+		words = append(words, number(n)+" unreadable")
+	}
+	if n := s.ByShow[showFailing].Count; n > 0 {
+		words = append(words, number(n)+" with failures")
+	}
+	if len(words) == 0 {
+		words = append(words, plural(s.Tasks, "task"))
+	}
+	return strings.Join(words, ", ")
 }
 
 // relative makes a path a link from the status page that works behind a proxy
 // too which adds a prefix.
 func relative(path string) string { return strings.TrimPrefix(path, "/") }
 
-func viewApplication(a collector.ApplicationStatus, now time.Time) applicationView {
-	v := applicationView{
-		Name:      a.Name,
-		URL:       a.URL,
-		State:     "not known yet",
-		SignIn:    viewSession(a.Session, now),
-		Limit:     a.Allowance.Limit,
-		Share:     a.Allowance.Configured,
-		Available: a.Allowance.Available,
-		Wanted:    strconv.FormatFloat(a.Wanted, 'f', 1, 64),
-	}
-	switch {
-	case a.Up && a.Known:
-		v.State = "up"
-	case a.Known:
-		v.State = "down"
-	}
-	if a.Session.Err != nil {
-		v.SignInErr = a.Session.Err.Error()
-	}
-	if until := a.Allowance.RestingUntil; until.After(now) {
-		v.Resting = clock(until)
-	}
+// viewTasks views the tasks of an application.
+func viewTasks(a collector.ApplicationStatus, now time.Time) []taskView {
+	tasks := make([]taskView, 0, len(a.Tasks))
 	for _, t := range a.Tasks {
-		v.Tasks = append(v.Tasks, viewTask(a.Name, t, now))
+		tasks = append(tasks, viewTask(a.Name, t, now))
 	}
-	return v
+	return tasks
 }
 
-func viewSession(s northbound.Session, now time.Time) string {
-	var words []string
-	switch {
-	case s.SignedIn && s.ExpiresAt.IsZero():
-		words = append(words, "signed in")
-	case s.SignedIn:
-		words = append(words, "signed in until "+clock(s.ExpiresAt))
-	default:
-		words = append(words, "not signed in")
+func plural(n int, what string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", what)
 	}
-	if s.PausedUntil.After(now) {
-		words = append(words, "next sign-in not before "+clock(s.PausedUntil))
-	}
-	if s.EarlyDeaths > 0 {
-		words = append(words, fmt.Sprintf("%d tokens died early: another program signs in as the same application", s.EarlyDeaths))
-	}
-	return strings.Join(words, "; ")
+	return number(n) + " " + what + "s"
 }
-
-func viewTask(application string, t collector.TaskStatus, now time.Time) taskView {
-	v := taskView{
-		Name:   t.Name,
-		TaskID: t.TaskID,
-		Up:     t.State.Up(),
-		Known:  !t.State.AttemptedAt.IsZero(),
-		Counts: make([]string, len(northbound.Statuses())),
-		Probe: probeURL(map[string]string{
-			"application": application, "task_id": t.TaskID, "name": t.Name, "app_id": t.AppID, "status": t.Status,
-			"device_id": t.DeviceID, "command_id": t.CommandID, "index": t.Index, "node_id": t.NodeID,
-		}),
-	}
-	v.Filter = filterOf(t)
-	if t.State.Err != nil {
-		v.Err, v.Since = t.State.Err.Error(), age(now, t.State.FailingFrom)
-	}
-	if t.State.Numbers != nil {
-		v.Age, v.Stale = age(now, t.State.RefreshedAt), t.Numbers == nil
-	}
-	if t.Numbers == nil {
-		return v
-	}
-	v.Title, v.Total = t.Numbers.TaskName, strconv.Itoa(t.Numbers.Total)
-	for _, c := range t.Numbers.Subtasks {
-		if i := slices.Index(northbound.Statuses(), northbound.Status(c.Status)); i >= 0 {
-			v.Counts[i] = strconv.Itoa(c.Count)
-		} else {
-			v.Others = append(v.Others, fmt.Sprintf("%s: %d", c.Status, c.Count))
-		}
-	}
-	for _, e := range t.Numbers.Errors {
-		v.Errors = append(v.Errors, errorView(e))
-	}
-	return v
-}
-
-// filterOf says what narrows the query of a task.
-func filterOf(t collector.TaskStatus) string {
-	var words []string
-	for _, part := range []struct{ name, value string }{
-		{"of application", t.AppID},
-		{"status", t.Status},
-		{"device", t.DeviceID},
-		{"command", t.CommandID},
-		{"index", t.Index},
-		{"node", t.NodeID},
-	} {
-		if part.value != "" {
-			words = append(words, part.name+" "+part.value)
-		}
-	}
-	return strings.Join(words, ", ")
-}
-
-// age is the time since then, in whole seconds.
-func age(now, then time.Time) string {
-	return max(0, now.Sub(then)).Round(time.Second).String()
-}
-
-func clock(t time.Time) string { return t.UTC().Format(time.TimeOnly) + " UTC" }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,9 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"huawei_iot_batch_exporter/collector"
-	"huawei_iot_batch_exporter/collector/allowance"
-	"huawei_iot_batch_exporter/collector/census"
-	"huawei_iot_batch_exporter/collector/northbound"
 	"huawei_iot_batch_exporter/config"
 )
 
@@ -292,86 +288,6 @@ func TestProbeParameters(t *testing.T) {
 		}
 		if !ok {
 			t.Errorf("%s: status %d, want 400; lines, want %q:\n%s", query, w.Code, want, w.Body)
-		}
-	}
-}
-
-// status is an application with a task in trouble and with text that a platform
-// gone bad could send.
-func status(now time.Time) []collector.ApplicationStatus {
-	const evil = `<script>alert("x")</script>`
-	numbers := &census.Snapshot{
-		Total:    42,
-		Subtasks: []census.StatusCount{{Status: "Success", Count: 37}, {Status: "Fail", Count: 4}, {Status: evil, Count: 1}},
-		Errors:   []census.ErrorCount{{Status: "Fail", Code: evil, Count: 4}},
-		TaskName: evil,
-	}
-	return []collector.ApplicationStatus{{
-		Name: "fleet", URL: "https://192.0.2.1:8743", Known: true,
-		Session:   northbound.Session{Err: errors.New("sign-in refused " + evil)},
-		Allowance: allowance.Stats{Configured: 60, Limit: 30, Available: 7, RestingUntil: now.Add(time.Minute)},
-		Wanted:    12.34,
-		Tasks: []collector.TaskStatus{{
-			Name: "a&b", TaskID: "t1", Status: "Fail", Index: "7",
-			State: &collector.TaskState{
-				Numbers: numbers, RefreshedAt: now.Add(-90 * time.Second), AttemptedAt: now,
-				FailingFrom: now.Add(-time.Minute), Err: errors.New("read failed " + evil),
-			},
-			Numbers: numbers,
-		}, {
-			Name: "new", TaskID: "t2", State: new(collector.TaskState),
-		}, {
-			Name: "old", TaskID: "t3", State: &collector.TaskState{Numbers: numbers, RefreshedAt: now.Add(-time.Hour), AttemptedAt: now},
-		}},
-	}, {Name: "meters"}}
-}
-
-func TestStatusPage(t *testing.T) {
-	f := &fake{status: status(time.Now())}
-	w := ask(t, newHandler(t, f, func(o *Options) { o.TelemetryPath = "/here" }), "GET", "/")
-	text := w.Body.String()
-	if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
-		t.Errorf("status %d, %s", w.Code, w.Header().Get("Content-Type"))
-	}
-	for _, want := range []string{
-		`href="here"`, `href="config"`, "fleet", "meters", "https://192.0.2.1:8743", ">down<", "not signed in", "sign-in refused",
-		"30 allowed for now, of 60 configured", "7 available", "12.3 wanted", "resting until",
-		">42", ">37<", ">4<", "status Fail, index 7", "1m30s", "read failed", "for 1m0s", "not read yet", "too old to be shown",
-		`href="probe?application=fleet&amp;index=7&amp;name=a%26b&amp;status=Fail&amp;task_id=t1"`,
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q", want)
-		}
-	}
-	if strings.Contains(text, "<script") || !strings.Contains(text, "&lt;script&gt;") {
-		t.Error("text from the platform is not escaped")
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
-}
-
-func TestStatusPageOwnsItsStyle(t *testing.T) {
-	text := ask(t, newHandler(t, &fake{status: status(time.Now())}, nil), "GET", "/").Body.String()
-	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(text)
-	want, err := files.ReadFile("status.css")
-	if err != nil || style == nil || style[1] != string(want) {
-		t.Errorf("the style is not that of the content security policy: %v", style)
-	}
-	for _, forbidden := range []string{" style=", "<link", "<img", "src=", "http-equiv", " onclick"} {
-		if strings.Contains(text, forbidden) {
-			t.Errorf("the page holds %q, which the content security policy forbids", forbidden)
-		}
-	}
-}
-
-// Every link to a task on the page is one that /probe takes.
-func TestStatusPageLinksToProbe(t *testing.T) {
-	f := &fake{status: status(time.Now())}
-	h := newHandler(t, f, nil)
-	for _, task := range viewApplication(f.status[0], time.Now()).Tasks {
-		if w := ask(t, h, "GET", "/"+task.Probe); w.Code != http.StatusOK || f.probed.TaskID != task.TaskID || f.probed.Name != task.Name {
-			t.Errorf("%s: status %d, probed %+v", task.Probe, w.Code, f.probed)
 		}
 	}
 }
