@@ -34,8 +34,14 @@ func TestNumbersOverHTTPS(t *testing.T) {
 		rows := make(northboundtest.Rows, n)
 		for j := range rows {
 			rows[j] = []northboundtest.Subtask{
-				{Status: "Success"}, {Status: "Pending"}, {Status: "WaitResult"}, {Status: "Success"},
-				{Status: "Fail", Code: "100428"}, {Status: "Timeout", Code: "100501"}, {Status: "Success"}, {Status: "Success"},
+				{Status: "Success"},
+				{Status: "Pending"},
+				{Status: "WaitResult"},
+				{Status: "Success"},
+				{Status: "Fail", Code: "100428"},
+				{Status: "Timeout", Code: "100501"},
+				{Status: "Success"},
+				{Status: "Success"},
 			}[j%8]
 		}
 		server.AddTask(northboundtest.Task{ID: id, AppID: "app", Subtasks: rows})
