@@ -51,8 +51,11 @@ func TestDay(t *testing.T) {
 				if throttled := d.throttled(); throttled > 0 != load.throttled {
 					t.Errorf("%d throttle answers, want some: %v", throttled, load.throttled)
 				}
-				if oldest := slices.Max(d.ages); !load.throttled && oldest > 5*time.Minute {
+				if oldest := slices.Max(d.ages); !load.throttled && oldest > 2*d.settings().MaxStaleness {
 					t.Errorf("numbers %v old", oldest)
+				}
+				if hidden := float64(d.hidden) / float64(len(d.ages)+d.hidden); hidden > .01 {
+					t.Errorf("%.1f%% of the numbers were too old to be shown", 100*hidden)
 				}
 				if d.insane > 0 {
 					t.Errorf("the statuses of a task did not add up %d times", d.insane)
