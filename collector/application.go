@@ -357,7 +357,7 @@ func (a *application) report() {
 		level.Info(a.logger).Log("msg", "application is up again")
 	}
 	if session.EarlyDeaths > was.earlyDeaths {
-		level.Warn(a.logger).Log("msg", "the access token died before its time: another program signs in as the same application; give the exporter an application of its own",
+		level.Warn(a.logger).Log("msg", "the access token died before its time: it was revoked, or another program signs in as the same application; if this comes again, give the exporter an application of its own",
 			"early_deaths", session.EarlyDeaths)
 	}
 	if stats.RestingUntil.After(was.resting) {

@@ -1198,3 +1198,37 @@ func mixedRows(n int) northboundtest.Rows {
 	}
 	return rows
 }
+
+// Of a task whose subtasks are all final only rows are left to read. As long as
+// they cannot be, nothing was read: the timestamp stands still and the task is
+// down without a break.
+func TestUnreadRowsOfFinishedTaskOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		s := newLoggedSite(t, &logged, []config.Task{{TaskID: "huge", Name: "huge"}})
+		s.addTask("huge", northboundtest.Uniform(30000, northboundtest.Subtask{Status: "Fail", Code: "1"}))
+		const timestamp = `task_last_refresh_timestamp_seconds{task="huge"}`
+		s.scrape(t)
+		time.Sleep(15 * time.Second)
+		last := s.scrape(t)
+		if last[`subtask_errors{error_code="unread",status="Fail",task="huge"}`] == 0 {
+			t.Fatal("all rows are read already")
+		}
+		s.RemoveTask("huge")
+		for range 8 {
+			time.Sleep(time.Minute)
+			got := s.scrape(t)
+			if got[timestamp] != last[timestamp] || got[`task_up{task="huge"}`] != 0 {
+				t.Errorf("%v, read last at %v", got.only("task_up", "task_last_refresh_timestamp_seconds"), last[timestamp])
+			}
+		}
+		if bytes.Contains(logged.Bytes(), []byte("read again")) {
+			t.Errorf("the log has it read again:\n%s", &logged)
+		}
+		s.addTask("huge", northboundtest.Uniform(30000, northboundtest.Subtask{Status: "Fail", Code: "1"}))
+		time.Sleep(5 * time.Minute)
+		if got := s.scrape(t); got[`task_up{task="huge"}`] != 1 || got[timestamp] <= last[timestamp] {
+			t.Errorf("not back: %v", got.only("task_up", "task_last_refresh_timestamp_seconds"))
+		}
+	})
+}

@@ -155,6 +155,7 @@ type turn struct {
 func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 	c := t.task.census
 	first := t.task.state.Load().Numbers == nil
+	asked := true
 	if !rowsOnly {
 		numbers, err := c.Count(ctx, t.platform, census.Settings{
 			PageSize:      t.settings.PageSize,
@@ -164,7 +165,10 @@ func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 			t.fail(ctx, err)
 			return false
 		}
-		t.publish(numbers, time.Now())
+		// Where only rows are left, nothing is known anew before they were read.
+		if asked = c.Calls() > 0; asked {
+			t.publish(numbers, time.Now())
+		}
 		t.app.onlyRows(t.task)
 	}
 	counted := t.task.state.Load().RefreshedAt
@@ -186,6 +190,9 @@ func (t *turn) take(ctx context.Context, rowsOnly bool) (again bool) {
 		if err != nil {
 			t.fail(ctx, err)
 			return false
+		}
+		if !asked {
+			asked, counted = true, time.Now()
 		}
 		t.publish(numbers, counted)
 	}
@@ -223,7 +230,7 @@ func (a *application) crowded(l *lane) bool {
 func (t *turn) publish(numbers *census.Snapshot, counted time.Time) {
 	was := t.task.state.Load()
 	now := time.Now()
-	cost := t.task.census.Calls()
+	cost := max(1, t.task.census.Calls())
 	if numbers.Finished {
 		cost = 0
 	}

@@ -9,6 +9,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,10 +189,21 @@ func (a *Application) ReadAccessToken() (string, error) {
 	return readCredential("access_token_file", a.AccessTokenFile)
 }
 
+// maxCredential is far more than a secret or a token has, in bytes.
+const maxCredential = 64 << 10
+
 func readCredential(key, file string) (string, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // Naming the file is what the configuration is for.
+	f, err := os.Open(file) //nolint:gosec // Naming the file is what the configuration is for.
 	if err != nil {
 		return "", fmt.Errorf("cannot read the %s: %w", key, err)
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	data, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the %s: %w", key, err)
+	}
+	if len(data) > maxCredential {
+		return "", fmt.Errorf("the %s %s is longer than %d bytes: name a file that holds the credential and nothing else", key, file, maxCredential)
 	}
 	credential := strings.TrimSpace(string(data))
 	if credential == "" {

@@ -101,6 +101,13 @@ applications:
 			`c.yml:8: applications[0].page_size: must be at least 1`,
 		},
 	},
+	"control characters": {
+		yaml: "applications:\n  - name: \"a\\eb\"\n    url: https://192.0.2.1\n    app_id: \"a\\n\"\n    secret: s\n",
+		want: []string{
+			`c.yml:2: applications[0].name: has control characters: remove them`,
+			`c.yml:4: applications[0].app_id: has blanks or control characters: remove them`,
+		},
+	},
 	"an empty application": {
 		yaml: "applications:\n  - {}\n",
 		want: []string{

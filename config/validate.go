@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/prometheus/common/model"
 )
@@ -75,6 +76,12 @@ func (p *problems) validateApplication(path string, a *Application) {
 	}
 	if a.AppID == "" {
 		p.complain(child(path, "app_id"), "is missing: give the application's identifier on the platform")
+	}
+	if strings.ContainsFunc(a.Name, unicode.IsControl) {
+		p.complain(child(path, "name"), "has control characters: remove them")
+	}
+	if strings.ContainsFunc(a.AppID, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+		p.complain(child(path, "app_id"), "has blanks or control characters: remove them")
 	}
 	p.validateURL(child(path, "url"), a.URL)
 	p.validateCredentials(path, a)

@@ -164,7 +164,7 @@ func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 			return r, err
 		}
 	}
-	if c.settled() && c.Unread() && c.since < auditEvery {
+	if c.settled() && c.Unread() && !c.Fruitless() && c.since < auditEvery {
 		c.since++
 		return c.reading, nil // only rows are left to read
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"huawei_iot_batch_exporter/collector/northbound"
@@ -39,6 +40,10 @@ func parseProbe(rawQuery string) (application string, task config.Task, err erro
 			complain(name, "is given %d times: give it once", len(values))
 		case !utf8.ValidString(values[0]):
 			complain(name, "is not UTF-8: give it in that encoding")
+		case len(values[0]) > maxParameter:
+			complain(name, "is %d bytes long: give at most %d", len(values[0]), maxParameter)
+		case strings.ContainsFunc(values[0], unicode.IsControl):
+			complain(name, "has control characters: remove them")
 		}
 	}
 	task = config.Task{
@@ -68,6 +73,10 @@ func parseProbe(rawQuery string) (application string, task config.Task, err erro
 	}
 	return application, task, errors.Join(errs...)
 }
+
+// maxParameter bounds a parameter in bytes: tasks that were probed are remembered
+// for a while.
+const maxParameter = 256
 
 // probeURL returns a link to /probe, relative to the status page, for a task.
 func probeURL(parameters map[string]string) string {

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -30,6 +32,9 @@ const (
 // CheckFlags opens the file of --web.config.file and what it names, if there is
 // one. The error is one line.
 func CheckFlags(flags *toolkit.FlagConfig) error {
+	if slices.Contains(*flags.WebListenAddresses, "") {
+		return errors.New("--web.listen-address is empty: give it a host and a port, such as :10105")
+	}
 	err := toolkit.Validate(*flags.WebConfigFile)
 	if err == nil {
 		return nil
@@ -76,7 +81,10 @@ func Serve(ctx context.Context, h http.Handler, flags *toolkit.FlagConfig, logge
 // explain says what to do about a server that ended by itself.
 func explain(err error) error {
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "listen" {
-		return fmt.Errorf("cannot listen: %w: stop what uses the address, or choose another with --web.listen-address", err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("cannot listen: %w: stop what uses the address, or choose another with --web.listen-address", err)
+		}
+		return fmt.Errorf("cannot listen: %w: give --web.listen-address a host and a port of this machine, such as 127.0.0.1:10105", err)
 	}
 	return fmt.Errorf("cannot serve: %w", err)
 }

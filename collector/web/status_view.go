@@ -140,7 +140,7 @@ func viewSession(s northbound.Session, now time.Time) string {
 		words = append(words, "next sign-in not before "+clock(s.PausedUntil))
 	}
 	if s.EarlyDeaths > 0 {
-		words = append(words, plural(s.EarlyDeaths, "token")+" died early: another program signs in as the same application")
+		words = append(words, plural(s.EarlyDeaths, "token")+" died early: revoked, or ended by another program that signs in as the same application")
 	}
 	return strings.Join(words, "; ")
 }

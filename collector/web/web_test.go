@@ -277,8 +277,10 @@ func TestProbeParameters(t *testing.T) {
 		must + "&index=1.5":                  {`index: "1.5" is none`},
 		must + "&index=99999999999999999999": {`index: "9`},
 		must + "&name=%ff":                   {"name: is not UTF-8"},
-		must + "&name=%zz":                   {"the query cannot be read"},
-		must + "&x=1&status=x&index=x":       {`"x" is no parameter`, "status: ", "index: "},
+		must + "&name=a%0ab":                 {"name: has control characters"},
+		must + "&device_id=" + strings.Repeat("x", 257): {"device_id: is 257 bytes long"},
+		must + "&name=%zz":             {"the query cannot be read"},
+		must + "&x=1&status=x&index=x": {`"x" is no parameter`, "status: ", "index: "},
 	} {
 		w := ask(t, newHandler(t, new(fake), nil), "GET", "/probe?"+query)
 		lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")
