@@ -66,7 +66,8 @@ type TaskState struct {
 	FailingFrom time.Time        // when the first of the attempts ended that failed in a row
 	Err         error            // why the last attempt failed
 
-	cost int // calls that a refresh takes
+	cost int  // calls that a refresh takes
+	told bool // the log says, above debug level, that the task could not be read
 }
 
 // Up tells whether the last attempt to read the task worked.
@@ -237,7 +238,11 @@ func (t *turn) publish(numbers *census.Snapshot, counted time.Time) {
 	t.task.state.Store(&TaskState{Numbers: numbers, RefreshedAt: counted, AttemptedAt: now, cost: cost})
 	logger := t.logger()
 	if was.Err != nil {
-		level.Info(logger).Log("msg", "task is read again", "failed_for", now.Sub(was.FailingFrom).Round(time.Second))
+		again := level.Debug(logger)
+		if was.told {
+			again = level.Info(logger)
+		}
+		again.Log("msg", "task is read again", "failed_for", now.Sub(was.FailingFrom).Round(time.Second))
 	}
 	for _, remark := range numbers.Remarks {
 		if was.Numbers == nil || !slices.Contains(was.Numbers.Remarks, remark) {
@@ -255,15 +260,15 @@ func (t *turn) fail(ctx context.Context, err error) {
 		t.app.cannotAsk(err)
 	}
 	was := t.task.state.Load()
-	s := &TaskState{Numbers: was.Numbers, RefreshedAt: was.RefreshedAt, AttemptedAt: time.Now(), FailingFrom: was.FailingFrom, Err: err, cost: max(was.cost, 1)}
+	s := &TaskState{Numbers: was.Numbers, RefreshedAt: was.RefreshedAt, AttemptedAt: time.Now(), FailingFrom: was.FailingFrom, Err: err, cost: max(was.cost, 1), told: was.told}
 	if was.Err == nil {
 		s.FailingFrom = s.AttemptedAt
 	}
-	t.task.state.Store(s)
 	logger := level.Debug(t.logger())
-	if up, _ := t.app.isUp(); up && was.Err == nil {
-		logger = level.Warn(t.logger()) // else the application says it, once
+	if up, _ := t.app.isUp(); up && !was.told {
+		logger, s.told = level.Warn(t.logger()), true // else the application says it, once
 	}
+	t.task.state.Store(s)
 	logger.Log("msg", "task could not be read", "err", err)
 }
 

@@ -122,7 +122,7 @@ func (l *ledger) end(c *call, o Outcome, now time.Time) {
 		// A trial without an answer proves nothing: another one follows, at a
 		// distance too.
 		l.trial = nil
-		l.halfOpen = !o.Answered || o.Throttled
+		l.halfOpen = !o.Answered
 		l.spaceUntil = now.Add(window)
 	}
 	if o.Throttled {

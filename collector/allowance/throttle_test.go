@@ -40,6 +40,7 @@ func TestRestAsLongAsThePlatformAsks(t *testing.T) {
 	for _, test := range []struct{ asked, want time.Duration }{
 		{-time.Second, 15 * time.Second},
 		{0, 15 * time.Second},
+		{time.Nanosecond, time.Nanosecond},
 		{time.Second, time.Second},
 		{3 * time.Minute, 3 * time.Minute},
 		{time.Hour, 10 * time.Minute},
@@ -224,6 +225,24 @@ func TestAfterARestOneCallGoesFirst(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTrialsGoOneByOneUntilOneIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := allowance.New(20)
+		call(t, a, 1, throttled)
+		call(t, a, 1, allowance.Outcome{}) // the first trial: no answer
+		time.Sleep(time.Minute)
+		second := mustAcquire(t, a, allowance.Configured)
+		time.Sleep(10 * time.Second) // more than grants are apart
+		if canSend(a) {
+			t.Error("a call can be sent beside the second trial")
+		}
+		second(answered)
+		if !canSend(a) {
+			t.Error("no call can be sent once a trial has been answered")
+		}
+	})
 }
 
 func TestRestEndsTheSpacingOfTheOneBefore(t *testing.T) {

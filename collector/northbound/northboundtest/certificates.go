@@ -14,14 +14,16 @@ import (
 	"time"
 )
 
-// validity is how long certificates hold; they begin an hour ago.
+// validity is how long certificates hold.
 const validity = 365 * 24 * time.Hour
 
 // certificates are an authority, and what it signed.
 type certificates struct {
 	names          []string // DNS names of the server; empty: loopback
 	server, client tls.Certificate
-	pool           *x509.CertPool // the authority
+	expired        tls.Certificate // as server, but it holds no longer
+	foreign        tls.Certificate // as server, but signed by itself
+	pool           *x509.CertPool  // the authority
 
 	caPEM, clientPEM, clientKeyPEM []byte
 }
@@ -36,7 +38,7 @@ func newCertificates(names []string) (*certificates, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 	}
-	ca, err := issue(caTemplate, nil)
+	ca, err := issue(caTemplate, nil, validity)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +54,14 @@ func newCertificates(names []string) (*certificates, error) {
 		serverTemplate.DNSNames = []string{"localhost"}
 		serverTemplate.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	}
-	if c.server, err = issue(serverTemplate, &ca); err != nil {
-		return nil, err
+	for _, is := range []struct {
+		certificate *tls.Certificate
+		authority   *tls.Certificate
+		holds       time.Duration
+	}{{&c.server, &ca, validity}, {&c.expired, &ca, -time.Minute}, {&c.foreign, nil, validity}} {
+		if *is.certificate, err = issue(serverTemplate, is.authority, is.holds); err != nil {
+			return nil, err
+		}
 	}
 
 	clientTemplate := &x509.Certificate{
@@ -61,7 +69,7 @@ func newCertificates(names []string) (*certificates, error) {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	if c.client, err = issue(clientTemplate, &ca); err != nil {
+	if c.client, err = issue(clientTemplate, &ca, validity); err != nil {
 		return nil, err
 	}
 	key, err := x509.MarshalPKCS8PrivateKey(c.client.PrivateKey)
@@ -74,8 +82,8 @@ func newCertificates(names []string) (*certificates, error) {
 }
 
 // issue makes a key and a certificate for it, signed by the authority, or by
-// itself if that is nil.
-func issue(template *x509.Certificate, authority *tls.Certificate) (tls.Certificate, error) {
+// itself if that is nil. It holds from an hour ago until some time from now.
+func issue(template *x509.Certificate, authority *tls.Certificate, holds time.Duration) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -86,7 +94,7 @@ func issue(template *x509.Certificate, authority *tls.Certificate) (tls.Certific
 	}
 	now := time.Now()
 	template.SerialNumber = serial
-	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(validity)
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(holds)
 
 	parent, signer := template, crypto.PrivateKey(key)
 	if authority != nil {

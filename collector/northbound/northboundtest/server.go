@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 )
 
 // Names of the files of [Server.WriteCertificates].
@@ -27,7 +28,19 @@ type Server struct {
 
 	http  *httptest.Server
 	certs *certificates // nil without TLS
+	tls   atomic.Pointer[tls.Config]
 }
+
+// CertificateFault is what can be wrong with certificates at a handshake.
+type CertificateFault int
+
+// The faults of certificates.
+const (
+	NoCertificateFault CertificateFault = iota
+	ExpiredCertificate                  // the server's
+	UnknownAuthority                    // signed the server's certificate
+	ClientRefused                       // the client's certificate is of an authority that the server does not trust
+)
 
 // NewServer starts a platform. Without [WithPlainHTTP] it speaks HTTPS with a
 // certificate of an authority made for it alone. The caller has to close it.
@@ -45,12 +58,32 @@ func NewServer(opts ...Option) *Server {
 			panic(fmt.Sprintf("northboundtest: cannot make certificates: %v", err))
 		}
 		s.certs = certs
-		s.http.TLS = certs.serverConfig(p.opts.clientCertificates)
+		s.SetCertificateFault(NoCertificateFault)
+		s.http.TLS = &tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			Certificates:       []tls.Certificate{certs.server}, // else httptest presents its own
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.tls.Load(), nil },
+		}
 		s.http.StartTLS()
 		s.trust()
 	}
 	s.URL = s.http.URL
 	return s
+}
+
+// SetCertificateFault changes what new connections meet; those that there are go
+// on. It panics on a server with plain HTTP.
+func (s *Server) SetCertificateFault(f CertificateFault) {
+	config := s.certs.serverConfig(s.opts.clientCertificates)
+	switch f {
+	case ExpiredCertificate:
+		config.Certificates = []tls.Certificate{s.certs.expired}
+	case UnknownAuthority:
+		config.Certificates = []tls.Certificate{s.certs.foreign}
+	case ClientRefused:
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, poolOf(s.certs.foreign.Leaf)
+	}
+	s.tls.Store(config)
 }
 
 // trust lets Client reach the server.
@@ -92,6 +125,7 @@ func (c *certificates) serverConfig(clientCertificates bool) *tls.Config {
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{c.server},
 		ClientCAs:    c.pool,
+		NextProtos:   []string{"http/1.1"},
 	}
 	if clientCertificates {
 		config.ClientAuth = tls.RequireAndVerifyClientCert
