@@ -317,7 +317,7 @@ func (a *application) observe(call northbound.Call) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.telemetry.observe(call)
-	a.health.note(call)
+	a.health.note(call, !a.client.Session().SignedIn)
 }
 
 // cannotAsk notes that no call could be sent: its credentials cannot be read.
@@ -327,19 +327,11 @@ func (a *application) cannotAsk(err error) {
 	a.health.silence(err)
 }
 
-// isUp tells whether the platform is reachable and the credentials hold; not
-// known before the first call.
-func (a *application) isUp() (up, known bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.health.up()
-}
-
 // report is what was last said of an application in the log.
 type report struct {
 	down        bool
 	earlyDeaths int
-	resting     time.Time
+	throttled   bool
 }
 
 // report logs what changed since the last scrape, once.
@@ -349,20 +341,30 @@ func (a *application) report() {
 	up, known := a.health.up()
 	session, stats := a.client.Session(), a.allowance.Stats()
 	was := a.reported
-	a.reported = report{down: known && !up, earlyDeaths: session.EarlyDeaths, resting: stats.RestingUntil}
-	switch {
-	case a.reported.down && !was.down:
+	a.reported = report{
+		down:        known && !up,
+		earlyDeaths: session.EarlyDeaths,
+		throttled:   !stats.RestingUntil.IsZero() || stats.Limit < stats.Configured,
+	}
+	switch is := a.reported; {
+	case is.down && !was.down:
 		level.Error(a.logger).Log("msg", "application is down", "err", a.health.err)
-	case !a.reported.down && was.down:
+	case !is.down && was.down:
 		level.Info(a.logger).Log("msg", "application is up again")
+	}
+	for _, t := range a.tasks {
+		a.reportTask(t, up)
 	}
 	if session.EarlyDeaths > was.earlyDeaths {
 		level.Warn(a.logger).Log("msg", "the access token died before its time: it was revoked, or another program signs in as the same application; if this comes again, give the exporter an application of its own",
 			"early_deaths", session.EarlyDeaths)
 	}
-	if stats.RestingUntil.After(was.resting) {
+	switch is := a.reported; {
+	case is.throttled && !was.throttled:
 		level.Warn(a.logger).Log("msg", "the platform throttles: the application rests, and its allowance shrinks",
 			"until", stats.RestingUntil.UTC().Format(time.RFC3339), "calls_per_minute_limit", stats.Limit)
+	case !is.throttled && was.throttled:
+		level.Info(a.logger).Log("msg", "the allowance is whole again", "calls_per_minute_limit", stats.Limit)
 	}
 }
 

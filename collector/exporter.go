@@ -18,7 +18,6 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	commoncfg "github.com/prometheus/common/config"
 
 	"huawei_iot_batch_exporter/collector/allowance"
 	"huawei_iot_batch_exporter/config"
@@ -75,10 +74,6 @@ func New(opts ...Option) *Exporter {
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
-}
-
-func newTransport(a config.Application) (http.RoundTripper, error) {
-	return commoncfg.NewRoundTripperFromConfig(a.HTTPClientConfig(), a.Name)
 }
 
 // Apply puts a configuration in force. Allowances, tokens and what is known of

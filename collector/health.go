@@ -40,8 +40,9 @@ func (h *health) silence(err error) { h.known, h.silent, h.err = true, true, err
 // forgive forgets what was held against credentials that have been replaced.
 func (h *health) forgive() { h.refused, h.dead, h.silent = false, false, false }
 
-// note takes in how a call ended.
-func (h *health) note(call northbound.Call) {
+// note takes in how a call ended. A token whose time was over speaks for nothing:
+// the client gets another one.
+func (h *health) note(call northbound.Call, expired bool) {
 	h.silent = false
 	e, failed := asError(call.Err)
 	signIn := call.Operation == northbound.OperationLogin || call.Operation == northbound.OperationRefreshToken
@@ -55,9 +56,12 @@ func (h *health) note(call northbound.Call) {
 	case signIn:
 		h.answered++
 		h.refused = failed
+	case failed && e.Is(northbound.ErrTokenInvalid):
+		h.answered++
+		h.dead = h.dead || !expired
 	default:
 		h.answered++
-		h.dead = failed && e.Is(northbound.ErrTokenInvalid)
+		h.dead = false
 	}
 	h.known = true
 	if failed {

@@ -56,6 +56,7 @@ type task struct {
 	attempted  time.Time // when its last turn began
 	configured bool
 	lastProbe  time.Time // zero: never probed
+	reported   time.Time // since when it fails, as the log says; zero: the log says that it does not
 }
 
 // TaskState is what is known of a task at one moment. It never changes.
@@ -66,8 +67,7 @@ type TaskState struct {
 	FailingFrom time.Time        // when the first of the attempts ended that failed in a row
 	Err         error            // why the last attempt failed
 
-	cost int  // calls that a refresh takes
-	told bool // the log says, above debug level, that the task could not be read
+	cost int // calls that a refresh takes
 }
 
 // Up tells whether the last attempt to read the task worked.
@@ -230,20 +230,12 @@ func (a *application) crowded(l *lane) bool {
 // publish makes numbers that were counted at a time the task's state.
 func (t *turn) publish(numbers *census.Snapshot, counted time.Time) {
 	was := t.task.state.Load()
-	now := time.Now()
 	cost := max(1, t.task.census.Calls())
 	if numbers.Finished {
 		cost = 0
 	}
-	t.task.state.Store(&TaskState{Numbers: numbers, RefreshedAt: counted, AttemptedAt: now, cost: cost})
+	t.task.state.Store(&TaskState{Numbers: numbers, RefreshedAt: counted, AttemptedAt: time.Now(), cost: cost})
 	logger := t.logger()
-	if was.Err != nil {
-		again := level.Debug(logger)
-		if was.told {
-			again = level.Info(logger)
-		}
-		again.Log("msg", "task is read again", "failed_for", now.Sub(was.FailingFrom).Round(time.Second))
-	}
 	for _, remark := range numbers.Remarks {
 		if was.Numbers == nil || !slices.Contains(was.Numbers.Remarks, remark) {
 			level.Warn(logger).Log("msg", "task cannot be told exactly", "reason", remark)
@@ -260,27 +252,41 @@ func (t *turn) fail(ctx context.Context, err error) {
 		t.app.cannotAsk(err)
 	}
 	was := t.task.state.Load()
-	s := &TaskState{Numbers: was.Numbers, RefreshedAt: was.RefreshedAt, AttemptedAt: time.Now(), FailingFrom: was.FailingFrom, Err: err, cost: max(was.cost, 1), told: was.told}
+	s := &TaskState{Numbers: was.Numbers, RefreshedAt: was.RefreshedAt, AttemptedAt: time.Now(), FailingFrom: was.FailingFrom, Err: err, cost: max(was.cost, 1)}
 	if was.Err == nil {
 		s.FailingFrom = s.AttemptedAt
 	}
-	logger := level.Debug(t.logger())
-	if up, _ := t.app.isUp(); up && !was.told {
-		logger, s.told = level.Warn(t.logger()), true // else the application says it, once
-	}
 	t.task.state.Store(s)
-	logger.Log("msg", "task could not be read", "err", err)
+	level.Debug(t.logger()).Log("msg", "attempt to read the task failed", "err", err)
 }
 
 func (t *turn) logger() log.Logger {
 	t.app.mu.Lock()
 	defer t.app.mu.Unlock()
-	name := t.task.identity.taskID
-	for _, w := range t.app.watches {
-		if w.task == t.task {
+	return t.app.loggerOf(t.task)
+}
+
+// loggerOf returns a logger that names a task.
+func (a *application) loggerOf(t *task) log.Logger {
+	name := t.identity.taskID
+	for _, w := range a.watches {
+		if w.task == t {
 			name = w.name
 			break
 		}
 	}
-	return log.With(t.app.logger, "task", name, "task_id", t.task.identity.taskID)
+	return log.With(a.logger, "task", name, "task_id", t.identity.taskID)
+}
+
+// reportTask logs, once, that a task cannot be read or is read again. Where the
+// application as a whole is down or throttled, that is said instead.
+func (a *application) reportTask(t *task, up bool) {
+	switch s := t.state.Load(); {
+	case s.Err != nil && t.reported.IsZero() && up && !errors.Is(s.Err, northbound.ErrThrottled):
+		t.reported = s.FailingFrom
+		level.Warn(a.loggerOf(t)).Log("msg", "task could not be read", "err", s.Err)
+	case s.Up() && !t.reported.IsZero():
+		level.Info(a.loggerOf(t)).Log("msg", "task is read again", "failed_for", s.AttemptedAt.Sub(t.reported).Round(time.Second))
+		t.reported = time.Time{}
+	}
 }

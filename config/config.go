@@ -9,8 +9,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -193,17 +191,12 @@ func (a *Application) ReadAccessToken() (string, error) {
 const maxCredential = 64 << 10
 
 func readCredential(key, file string) (string, error) {
-	f, err := os.Open(file) //nolint:gosec // Naming the file is what the configuration is for.
+	data, err := readAtMost(file, maxCredential)
+	if _, tooLong := errors.AsType[tooLongError](err); tooLong {
+		return "", fmt.Errorf("cannot read the %s %s: %w: name a file that holds the credential and nothing else", key, file, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("cannot read the %s: %w", key, err)
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	data, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
-	if err != nil {
-		return "", fmt.Errorf("cannot read the %s: %w", key, err)
-	}
-	if len(data) > maxCredential {
-		return "", fmt.Errorf("the %s %s is longer than %d bytes: name a file that holds the credential and nothing else", key, file, maxCredential)
 	}
 	credential := strings.TrimSpace(string(data))
 	if credential == "" {

@@ -2,25 +2,39 @@ package config
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 )
 
-// checkOutcome fails unless err is made of problems with a line of text each.
+// checkOutcome fails unless err is made of problems that name a file, in a line
+// of text each.
 func checkOutcome(t *testing.T, err error) {
 	t.Helper()
 	if err == nil {
 		return
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if !strings.HasPrefix(line, os.TempDir()) {
-			t.Errorf("a line without a file: %q", line)
+	problems := flatten(err)
+	if lines := strings.Count(err.Error(), "\n") + 1; lines != len(problems) {
+		t.Errorf("%d lines of %d problems:\n%v", lines, len(problems), err)
+	}
+	for _, err := range problems {
+		if p, ok := errors.AsType[*Problem](err); !ok || p.File == "" || p.Err == nil {
+			t.Errorf("no problem with a file: %v", err)
 		}
 	}
-	if _, ok := errors.AsType[*Problem](err); !ok {
-		t.Errorf("no problem: %v", err)
+}
+
+// flatten takes joined errors apart.
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
 	}
+	var errs []error
+	for _, err := range joined.Unwrap() {
+		errs = append(errs, flatten(err)...)
+	}
+	return errs
 }
 
 // FuzzLoad makes sure that whatever a file holds is either refused in single

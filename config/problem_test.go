@@ -399,6 +399,16 @@ func TestLoadUnreadable(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	})
+	t.Run("endless", func(t *testing.T) {
+		const device = "/dev/zero"
+		if _, err := os.Stat(device); err != nil {
+			t.Skip(err)
+		}
+		_, err := Load(device)
+		if want := device + ": cannot be read: it is longer than 16777216 bytes"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	})
 	t.Run("permission", func(t *testing.T) {
 		if os.Geteuid() == 0 {
 			t.Skip("root may read everything")

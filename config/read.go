@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -18,7 +19,7 @@ import (
 // about it. After any complaint the value is of no use.
 func read(file, ifEmpty string, into any) *problems {
 	p := &problems{index: newIndex(file)}
-	data, err := os.ReadFile(file) //nolint:gosec // Reading the file that the user names is the purpose.
+	data, err := readAtMost(file, maxFile)
 	if err != nil {
 		p.complainOfFile(err)
 		return p
@@ -54,6 +55,28 @@ func read(file, ifEmpty string, into any) *problems {
 		p.complainOfContent(err)
 	}
 	return p
+}
+
+// maxFile is far more than a configuration or a task file has, in bytes.
+const maxFile = 16 << 20
+
+// tooLongError is a file that is longer than so many bytes.
+type tooLongError int
+
+func (e tooLongError) Error() string { return fmt.Sprintf("it is longer than %d bytes", int(e)) }
+
+// readAtMost reads a file, which may be a device without end.
+func readAtMost(file string, most int) ([]byte, error) {
+	f, err := os.Open(file) //nolint:gosec // Naming the file is what the configuration is for.
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(data) > most {
+		err = tooLongError(most)
+	}
+	return data, err
 }
 
 func (p *problems) complainOfFile(err error) {

@@ -25,7 +25,7 @@ import (
 )
 
 // Allowance grants calls. It is safe for concurrent use, starts no goroutine of
-// its own, and keeps a timer only while somebody waits.
+// its own, and sets a timer only where somebody has to wait.
 type Allowance struct {
 	mu     sync.Mutex
 	ledger ledger
@@ -98,15 +98,10 @@ func (a *Allowance) Acquire(ctx context.Context) (Release, error) {
 	}
 	p := priorityOf(ctx)
 
-	a.mu.Lock()
-	now := time.Now()
-	if c := a.try(p, now); c != nil {
-		a.mu.Unlock()
-		return a.release(c), nil
-	}
 	w := &waiter{ready: make(chan struct{})}
+	a.mu.Lock()
 	place := a.queues[p].PushBack(w)
-	a.dispatch(now)
+	a.dispatch(time.Now())
 	a.mu.Unlock()
 
 	select {
@@ -134,11 +129,14 @@ func (a *Allowance) TryAcquire(ctx context.Context) (Release, bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := a.try(priorityOf(ctx), time.Now())
-	if c == nil {
+	p, now := priorityOf(ctx), time.Now()
+	if a.waiting(p) > 0 {
 		return nil, false
 	}
-	return a.release(c), true
+	if at, known := a.ledger.next(p, now); !known || at.After(now) {
+		return nil, false
+	}
+	return a.release(a.ledger.grant(now)), true
 }
 
 // Stats returns the present state.
@@ -197,17 +195,6 @@ func (a *Allowance) NextGrant() (at time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// try grants a call of priority p, or returns nil if it has to wait.
-func (a *Allowance) try(p Priority, now time.Time) *call {
-	if a.waiting(p) > 0 {
-		return nil
-	}
-	if at, known := a.ledger.next(p, now); !known || at.After(now) {
-		return nil
-	}
-	return a.ledger.grant(now)
-}
-
 // waiting returns how many callers of priority p or a higher one wait.
 func (a *Allowance) waiting(p Priority) int {
 	n := 0
@@ -226,7 +213,6 @@ func (a *Allowance) dispatch(now time.Time) {
 		for queue := &a.queues[p]; queue.Len() > 0; {
 			at, known := a.ledger.next(Priority(p), now)
 			if !known { // until a call in flight ends
-				a.sleep()
 				return
 			}
 			if at.After(now) {
@@ -238,9 +224,10 @@ func (a *Allowance) dispatch(now time.Time) {
 			close(w.ready)
 		}
 	}
-	a.sleep()
 }
 
+// wakeIn has dispatch called in d. Where that turns out to be in vain, it does
+// no harm.
 func (a *Allowance) wakeIn(d time.Duration) {
 	if a.timer != nil {
 		a.timer.Reset(d)
@@ -251,12 +238,6 @@ func (a *Allowance) wakeIn(d time.Duration) {
 		defer a.mu.Unlock()
 		a.dispatch(time.Now())
 	})
-}
-
-func (a *Allowance) sleep() {
-	if a.timer != nil {
-		a.timer.Stop()
-	}
 }
 
 func (a *Allowance) release(c *call) Release {

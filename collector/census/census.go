@@ -168,7 +168,7 @@ func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 		c.since++
 		return c.reading, nil // only rows are left to read
 	}
-	if c.counted && !c.audit && c.since < auditEvery && c.worthComparing() {
+	if !c.audit && c.since < auditEvery && c.worthComparing() {
 		if r, ok, err := c.countMoved(ctx, p); ok || err != nil {
 			c.since++
 			return r, err
@@ -185,7 +185,7 @@ func (c *Census) count(ctx context.Context, p Platform) (reading, error) {
 
 // settled tells whether every subtask is final.
 func (c *Census) settled() bool {
-	return c.counted && c.wholeTask() && c.reading.total > 0 && c.reading.finals() == c.reading.total
+	return c.wholeTask() && c.reading.total > 0 && c.reading.finals() == c.reading.total
 }
 
 // wholeTask tells whether subtasks in every status are counted.

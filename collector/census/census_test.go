@@ -544,6 +544,13 @@ func TestErrorCodes(t *testing.T) {
 			{Status: "Fail", Code: "1"},
 			{Status: "Fail"},
 		}, map[string]int{"1": 2, "2": 1, "other": 2, "unknown": 1}},
+		"what has no code takes no code's place": {2, northboundtest.Rows{
+			{Status: "Fail"},
+			{Status: "Fail", Code: "1"},
+			{Status: "Fail", Code: "2"},
+			{Status: "Fail", Code: "3"},
+			{Status: "Fail", Code: "4"},
+		}, map[string]int{"1": 1, "2": 1, "other": 2, "unknown": 1}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

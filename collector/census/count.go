@@ -36,8 +36,11 @@ func (c *Census) countAll(ctx context.Context, p Platform) (reading, error) {
 	if first.TotalCount < c.reading.total {
 		// Subtasks never vanish from a task: it was begun anew.
 		c.reset()
+		if no > 0 {
+			return c.countAll(ctx, p)
+		}
 	}
-	if pages := c.pages(first.TotalCount); pages > maxPaged || c.shaky || pages > 2 && c.counted {
+	if pages := c.pagesOf(first); pages > maxPaged || c.shaky || pages > 2 && c.counted {
 		if err := c.readTotals(ctx, p); err != nil {
 			return reading{}, err
 		}
@@ -56,7 +59,7 @@ func (c *Census) countAll(ctx context.Context, p Platform) (reading, error) {
 // pageAll reads the rows that the first page left over, where this is cheap. It
 // is complete if every row was seen.
 func (c *Census) pageAll(ctx context.Context, p Platform, first *northbound.TaskDetails) ([]northbound.Subtask, bool, error) {
-	pages := c.pages(first.TotalCount)
+	pages := c.pagesOf(first)
 	if pages > maxPaged || c.shaky {
 		return nil, false, nil
 	}
@@ -78,6 +81,15 @@ func (c *Census) pageAll(ctx context.Context, p Platform, first *northbound.Task
 	}
 	c.shaky = len(rows.rows) != came || rows.anonymous > 0 && pages > 1
 	return rows.rows, !c.shaky, nil
+}
+
+// pagesOf is how many pages hold all rows: one, if that came with all of them,
+// whatever was asked for.
+func (c *Census) pagesOf(first *northbound.TaskDetails) int {
+	if len(first.Subtasks) == first.TotalCount {
+		return 1
+	}
+	return c.pages(first.TotalCount)
 }
 
 // countRows counts a task of which all rows were read.
@@ -127,8 +139,8 @@ func (c *Census) countStatuses(ctx context.Context, p Platform, first *northboun
 	}
 	c.unbalanced = r.clone()
 	c.audit = waitResultAsked && remainder != 0
-	if c.audit && remainder > 0 {
-		r.other = remainder
+	if c.audit {
+		r.other = max(0, remainder)
 	}
 	return r, r.balance()
 }

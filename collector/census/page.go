@@ -51,7 +51,7 @@ func (c *Census) fullPage(ctx context.Context, p Platform, status northbound.Sta
 	c.refused = 0
 	if start {
 		c.pageRows = 0
-		if rows := len(d.Subtasks); rows > 0 && rows < min(size, d.TotalCount) && (rows >= minClamp || rows == d.PageSize) {
+		if rows := len(d.Subtasks); rows < min(size, d.TotalCount) && (rows >= minClamp || rows == d.PageSize) {
 			c.pageRows = rows // believe the rows that came, not the size asked for
 		}
 	}

@@ -159,14 +159,14 @@ func (c *Census) describe(t *northbound.Task) {
 // code or a name has, and little enough for a platform gone mad.
 const maxLabel = 128
 
-// Label makes text from the platform fit for a label value: valid, on one line
-// and not endless.
+// Label makes text from the platform fit for a label value: valid, on one line,
+// nothing in it that hides or turns round what is beside it, and not endless.
 func Label(s string) string {
 	if len(s) > maxLabel*utf8.UTFMax {
 		s = s[:maxLabel*utf8.UTFMax]
 	}
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return utf8.RuneError
 		}
 		return r

@@ -126,9 +126,7 @@ func (t *tally) add(status northbound.Status, rows []northbound.Subtask, maxCode
 		fresh = append(fresh, id)
 		t.put(row.Error.Code, maxCodes)
 	}
-	if len(fresh) > 0 {
-		t.seen = merge(t.seen, fresh)
-	}
+	t.seen = merge(t.seen, fresh)
 }
 
 // recount counts anew from all rows there are. Codes that have a label keep it.
@@ -181,7 +179,7 @@ func (t *tally) distinct() int {
 // and that are worth looking for.
 func (c *Census) Unread() bool {
 	_, ok := c.nextFailed()
-	return ok && c.counted
+	return ok
 }
 
 // Fruitless tells whether the search for unread rows has gone through every page
@@ -195,7 +193,7 @@ func (c *Census) Fruitless() bool {
 // there are any. It fails with the platform's error or with [ErrContradiction].
 func (c *Census) ReadRows(ctx context.Context, p Platform) (*Snapshot, error) {
 	status, ok := c.nextFailed()
-	if !ok || !c.counted {
+	if !ok {
 		return c.snapshot, nil
 	}
 	if err := c.readFailed(ctx, p, status); err != nil {

@@ -44,7 +44,7 @@ func fakeWorld(t *testing.T, opts ...northboundtest.Option) *world {
 	logger := log.NewLogfmtLogger(log.NewSyncWriter(w.log))
 	exporter := collector.New(collector.WithLogger(logger), collector.WithTransport(func(a config.Application) (http.RoundTripper, error) {
 		if a.Name == "fleet" {
-			return fleet, nil
+			return road{fleet, w.fleet}, nil
 		}
 		return other, nil
 	}))
@@ -71,6 +71,19 @@ func fakeWorld(t *testing.T, opts ...northboundtest.Option) *world {
 		return recorder.Result()
 	}
 	return w
+}
+
+// road leads to a platform, unless it is severed.
+type road struct {
+	http.RoundTripper
+	to *platform
+}
+
+func (r road) RoundTrip(request *http.Request) (*http.Response, error) {
+	if err := r.to.severed.Load(); err != nil {
+		return nil, *err
+	}
+	return r.RoundTripper.RoundTrip(request)
 }
 
 // to has a breakage concern the calls for the victim's rows only.

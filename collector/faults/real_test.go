@@ -26,12 +26,17 @@ import (
 	"huawei_iot_batch_exporter/collector/northbound/northboundtest"
 )
 
-// patience is how long anything may take.
-const patience = 30 * time.Second
+const (
+	// patience is how long anything may take.
+	patience = 30 * time.Second
+	// callTimeout is as short as a busy machine can keep it.
+	callTimeout = 2 * time.Second
+)
 
 // TestMain lets many rows run at once: they wait more than they work.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // the fault proxy's toxics log past their proxy
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
@@ -76,7 +81,10 @@ type realWorld struct {
 	*world
 	server *northboundtest.Server // of fleet
 	proxy  *toxiproxy.Proxy       // in front of it
+	second *northboundtest.Server // of the same platform, where a row needs one
 	client *http.Client           // of whoever scrapes
+	shell  string                 // what a shell does before it becomes the program; may be empty
+	scheme string                 // of the exporter
 	url    string                 // of the exporter
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -86,6 +94,12 @@ type realWorld struct {
 type realFault struct {
 	fault
 	begin, end func(w *realWorld)
+	// prepare, if set, readies what there is before the program starts, and
+	// returns arguments for it.
+	prepare func(t *testing.T, w *realWorld) []string
+	// during, if set, goes on beside the runner's scrapes. The fault lasts until it
+	// returns.
+	during func(t *testing.T, w *realWorld)
 }
 
 // inRealTime runs rows of the matrix against the program.
@@ -94,21 +108,68 @@ func inRealTime(t *testing.T, faults []realFault) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			w := newRealWorld(t)
-			row := f.fault
-			row.begin = func(*world) { f.begin(w) }
-			if f.end != nil {
-				row.end = func(*world) { f.end(w) }
+			w := idleWorld(t)
+			var args []string
+			if f.prepare != nil {
+				args = f.prepare(t, w)
 			}
-			row.run(t, w.world)
+			w.start(t, args...)
+			f.in(t, w).run(t, w.world)
 			w.checkLeaks(t)
 		})
 	}
 }
 
+// in is the row for a world.
+func (f realFault) in(t *testing.T, w *realWorld) fault {
+	row := f.fault
+	if row.within == 0 {
+		row.within = patience // how busy the machine is, nobody knows
+	}
+	over := make(chan struct{})
+	row.begin = func(*world) {
+		if f.begin != nil {
+			f.begin(w)
+		}
+		if f.during == nil {
+			close(over)
+			return
+		}
+		t.Cleanup(func() { <-over })
+		go func() {
+			defer close(over)
+			f.during(t, w)
+		}()
+	}
+	row.goesOn = func() bool {
+		select {
+		case <-over:
+			return false
+		default:
+			return true
+		}
+	}
+	row.end = func(*world) {
+		<-over
+		w.shares = 0
+		if f.end != nil {
+			f.end(w)
+		}
+	}
+	return row
+}
+
 func newRealWorld(t *testing.T, args ...string) *realWorld {
 	t.Helper()
-	w := &realWorld{world: &world{
+	w := idleWorld(t)
+	w.start(t, args...)
+	return w
+}
+
+// idleWorld is one in which the program does not run yet.
+func idleWorld(t *testing.T) *realWorld {
+	t.Helper()
+	w := &realWorld{scheme: "http", world: &world{
 		fleet: new(platform), other: new(platform),
 		dir: t.TempDir(), log: new(output),
 		interval: 400 * time.Millisecond, staleness: 3 * time.Second, limit: 900,
@@ -117,9 +178,8 @@ func newRealWorld(t *testing.T, args ...string) *realWorld {
 	other := w.other.serve(t, filepath.Join(w.dir, "other"))
 	w.populate()
 	w.proxy = newProxy(t, strings.TrimPrefix(w.server.URL, "https://"))
-	w.configure(t, time.Second, "https://"+w.proxy.Listen, "ca_file: ca.pem, cert_file: client.pem, key_file: client.key",
+	w.configure(t, callTimeout, "https://"+w.proxy.Listen, "ca_file: ca.pem, cert_file: client.pem, key_file: client.key",
 		other.URL, "ca_file: other/ca.pem")
-	w.start(t, args...)
 	w.client = &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(w.client.CloseIdleConnections)
 	w.get = func(t *testing.T, path string, headers ...string) *http.Response {
@@ -172,7 +232,9 @@ func (w *realWorld) toxic(kind string, attributes map[string]any) {
 // start starts the program and waits until it listens.
 func (w *realWorld) start(t *testing.T, args ...string) {
 	t.Helper()
-	w.cmd = exec.CommandContext(context.Background(), buildProgram(t), append([]string{"--log.level=debug", "--web.listen-address=127.0.0.1:0"}, args...)...) //nolint:gosec // built above
+	args = append([]string{"-c", w.shell + `
+exec "$0" "$@"`, buildProgram(t), "--log.level=debug", "--web.listen-address=127.0.0.1:0"}, args...)
+	w.cmd = exec.CommandContext(context.Background(), "sh", args...) //nolint:gosec // built above
 	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = w.dir, w.log, w.log
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -201,10 +263,16 @@ func (w *realWorld) start(t *testing.T, args ...string) {
 	listening := regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		if address := listening.FindString(w.log.String()); address != "" {
-			w.url = "http://" + address
+			w.url = w.scheme + "://" + address
 			return
 		}
-		if time.Since(began) > patience || w.cmd.ProcessState != nil {
+		ended := false
+		select {
+		case <-w.exited:
+			ended = true
+		default:
+		}
+		if ended || time.Since(began) > patience {
 			t.Fatalf("does not listen:\n%s", w.log.String())
 		}
 	}

@@ -38,8 +38,9 @@ func TestNewClientRefuses(t *testing.T) {
 		"both credentials":     {url: base, creds: northbound.Credentials{AppID: appID, Secret: read, AccessToken: read}},
 		"no application":       {url: base, creds: northbound.Credentials{Secret: read}},
 		"line break in its id": {url: base, creds: northbound.Credentials{AppID: "a\r\nb", Secret: read}},
+		"blank in its id":      {url: base, creds: northbound.Credentials{AppID: "a b", Secret: read}},
 		"no time":              {url: base, creds: good, opts: []northbound.Option{northbound.WithCallTimeout(0)}},
-		"no size":              {url: base, creds: good, opts: []northbound.Option{northbound.WithMaxAnswerSize(-1)}},
+		"no size":              {url: base, creds: good, opts: []northbound.Option{northbound.WithMaxAnswerSize(0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := northbound.NewClient(test.url, test.creds, test.opts...)
@@ -50,6 +51,16 @@ func TestNewClientRefuses(t *testing.T) {
 				t.Errorf("the error shows the password: %v", err)
 			}
 		})
+	}
+}
+
+// Every character that a header can hold may be part of an application's id.
+func TestNewClientTakesOddIDs(t *testing.T) {
+	for _, id := range []string{"!", "~", "3RQ9UnhymV409MfKPuiin75XroQa"} {
+		creds := northbound.Credentials{AppID: id, Secret: func() (string, error) { return "x", nil }}
+		if _, err := northbound.NewClient(base, creds); err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
 	}
 }
 
@@ -92,6 +103,10 @@ func TestRequests(t *testing.T) {
 			base: base + "/gate%2Fway/",
 			call: details(northbound.TaskDetailsQuery{TaskID: "t"}),
 			want: base + "/gate%2Fway" + detailsPath + "?taskId=t",
+		},
+		"one row": {
+			call: details(northbound.TaskDetailsQuery{TaskID: "t", Page: &northbound.Page{No: 7, Size: 1}}),
+			want: base + detailsPath + "?pageNo=7&pageSize=1&taskId=t",
 		},
 		"task": {
 			call: task(northbound.TaskQuery{TaskID: "5bf8"}),

@@ -194,6 +194,33 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+func TestAdoptImpliedPort(t *testing.T) {
+	p := &platform{}
+	var prev *northbound.Client
+	for i, url := range []string{"https://platform.example", "https://platform.example:443"} {
+		c, err := northbound.NewClient(url, withSecret(), northbound.WithTransport(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Adopt(prev)
+		mustRead(t, c)
+		expectCalls(t, p, []string{"login get", "get"}[i])
+		prev = c
+	}
+}
+
+func TestAdoptGivenToken(t *testing.T) {
+	p := &platform{}
+	prev, err := northbound.NewClient(base, northbound.Credentials{AppID: appID, AccessToken: func() (string, error) { return "given", nil }}, northbound.WithTransport(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, p)
+	c.Adopt(prev)
+	mustRead(t, c)
+	expectCalls(t, p, "login get")
+}
+
 func TestAdoptKeepsThePauseAndTheRuleOfOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &platform{onLogin: func(*http.Request) (*http.Response, error) {

@@ -26,7 +26,7 @@ type refusal struct{ code, description string }
 func (r *refusal) set(key string, value json.RawMessage) {
 	switch key {
 	case "error_code":
-		r.code = strings.TrimSpace(plain(value))
+		r.code = oneLine(plain(value))
 	case "error_desc":
 		r.description = oneLine(plain(value))
 	}
@@ -114,10 +114,6 @@ func decodeRows(dec *json.Decoder, rows []Subtask) ([]Subtask, error) {
 		if r.Status == "" {
 			return nil, fmt.Errorf("row %d: it has no status", len(rows))
 		}
-		param, err := decodeParam(r.Param)
-		if err != nil {
-			return nil, fmt.Errorf("row %d: param: %w", len(rows), err)
-		}
 		e, known := errs[string(r.Error)]
 		if !known {
 			e = decodeSubtaskError(r.Error)
@@ -129,7 +125,7 @@ func decodeRows(dec *json.Decoder, rows []Subtask) ([]Subtask, error) {
 			Status: Status(r.Status),
 			Output: plain(r.Output),
 			Error:  e,
-			Param:  param,
+			Param:  decodeParam(r.Param),
 		})
 	}
 	_, err = dec.Token() // the end of the array
@@ -171,13 +167,14 @@ func decodeSubtaskError(raw json.RawMessage) SubtaskError {
 	return e
 }
 
-// decodeParam reads an object, also one inside a string.
-func decodeParam(raw json.RawMessage) (Param, error) {
+// decodeParam reads an object, also one inside a string. Anything else tells
+// nothing: the row counts all the same.
+func decodeParam(raw json.RawMessage) Param {
 	if text, ok := unquote(raw); ok {
 		raw = json.RawMessage(strings.TrimSpace(text))
 	}
 	if len(raw) == 0 {
-		return Param{}, nil
+		return Param{}
 	}
 	var p struct {
 		DeviceID  text `json:"deviceId"`
@@ -185,15 +182,15 @@ func decodeParam(raw json.RawMessage) (Param, error) {
 		Index     text `json:"index"`
 		NodeID    text `json:"nodeId"`
 	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return Param{}, withoutValue(err)
+	if json.Unmarshal(raw, &p) != nil {
+		return Param{}
 	}
 	return Param{
 		DeviceID:  string(p.DeviceID),
 		CommandID: string(p.CommandID),
 		Index:     string(p.Index),
 		NodeID:    string(p.NodeID),
-	}, nil
+	}
 }
 
 // decodeTask takes a counter of a wrong type for a malformed answer; what only

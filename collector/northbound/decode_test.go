@@ -3,6 +3,7 @@ package northbound
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,8 +35,8 @@ func TestDecodeTaskDetails(t *testing.T) {
 			}},
 		},
 		"numbers of a careless library": {
-			answer: `{"pageNo":0.0,"pageSize":2.5e2,"totalCount":30000.0,"taskDetails":[]}`,
-			want:   TaskDetails{PageSize: 250, TotalCount: 30000, Subtasks: []Subtask{}},
+			answer: `{"pageNo":0.0,"pageSize":2.5e2,"totalCount":2147483647.0,"taskDetails":[]}`,
+			want:   TaskDetails{PageSize: 250, TotalCount: 2147483647, Subtasks: []Subtask{}},
 		},
 		"no total": {
 			answer: `{"taskDetails":[]}`,
@@ -64,22 +65,35 @@ func TestDecodeTaskDetails(t *testing.T) {
 			want:   TaskDetails{TotalCount: 1, Subtasks: []Subtask{{Status: "Stopped"}}},
 		},
 		"outputs": {
-			answer: `{"totalCount":4,"taskDetails":[{"status":"Success","output":{"a": [1]}},{"status":"Success","output":""},{"status":"Success","output":7},{"status":"Success","output":"{\"a\":1}"}]}`,
-			want: TaskDetails{TotalCount: 4, Subtasks: []Subtask{
-				{Status: StatusSuccess, Output: `{"a": [1]}`}, {Status: StatusSuccess}, {Status: StatusSuccess, Output: "7"}, {Status: StatusSuccess, Output: `{"a":1}`},
+			answer: `{"totalCount":5,"taskDetails":[{"status":"Success","output":"\\\\"},{"status":"Success","output":{"a": [1]}},{"status":"Success","output":""},{"status":"Success","output":7},{"status":"Success","output":"{\"a\":1}"}]}`,
+			want: TaskDetails{TotalCount: 5, Subtasks: []Subtask{
+				{Status: StatusSuccess, Output: `\\`},
+				{Status: StatusSuccess, Output: `{"a": [1]}`},
+				{Status: StatusSuccess},
+				{Status: StatusSuccess, Output: "7"},
+				{Status: StatusSuccess, Output: `{"a":1}`},
 			}},
 		},
 		"params": {
-			answer: `{"totalCount":5,"taskDetails":[{"status":"Fail","param":null},{"status":"Fail","param":""},{"status":"Fail","param":"{\"deviceId\":\"d\",\"index\":1}"},{"status":"Fail","param":{"deviceId":null}},{"status":"Fail","param":"null"}]}`,
-			want: TaskDetails{TotalCount: 5, Subtasks: []Subtask{
-				{Status: StatusFail}, {Status: StatusFail}, {Status: StatusFail, Param: Param{DeviceID: "d", Index: "1"}}, {Status: StatusFail}, {Status: StatusFail},
+			answer: `{"totalCount":9,"taskDetails":[{"status":"Fail","param":{"index":0}},{"status":"Fail","param":[]},{"status":"Fail","param":"word"},{"status":"Fail","param":{"deviceId":{},"index":1}},{"status":"Fail","param":null},{"status":"Fail","param":""},{"status":"Fail","param":"{\"deviceId\":\"d\",\"index\":1}"},{"status":"Fail","param":{"deviceId":null}},{"status":"Fail","param":"null"}]}`,
+			want: TaskDetails{TotalCount: 9, Subtasks: []Subtask{
+				{Status: StatusFail, Param: Param{Index: "0"}},
+				{Status: StatusFail},
+				{Status: StatusFail},
+				{Status: StatusFail},
+				{Status: StatusFail},
+				{Status: StatusFail},
+				{Status: StatusFail, Param: Param{DeviceID: "d", Index: "1"}},
+				{Status: StatusFail},
+				{Status: StatusFail},
 			}},
 		},
 		"not UTF-8": {
-			answer: "{\"totalCount\":2,\"taskDetails\":[{\"status\":\"Fail\",\"output\":\"a\xffb\",\"error\":\"\xfe\",\"param\":{\"deviceId\":\"\xff\"}},{\"status\":\"Fail\",\"output\":{\"x\":\"\xff\"}}]}",
+			answer: "{\"totalCount\":2,\"taskDetails\":[{\"status\":\"Fail\",\"output\":\"a\xffb\",\"error\":\"\xfe\",\"param\":{\"deviceId\":\"\xff\"}},{\"status\":\"Fail\",\"output\":{\"x\":\"\xff\"}},{\"status\":\"Fail\",\"output\":\"\x80\"}]}",
 			want: TaskDetails{TotalCount: 2, Subtasks: []Subtask{
 				{Status: StatusFail, Output: "a\uFFFDb", Error: SubtaskError{Description: "\uFFFD"}, Param: Param{DeviceID: "\uFFFD"}},
 				{Status: StatusFail, Output: "{\"x\":\"\uFFFD\"}"},
+				{Status: StatusFail, Output: "\uFFFD"},
 			}},
 		},
 	} {
@@ -135,6 +149,10 @@ func TestDecodeSubtaskError(t *testing.T) {
 		"other number":              {`-1.5`, SubtaskError{Description: "-1.5"}},
 		"truth":                     {`true`, SubtaskError{Description: "true"}},
 		"more after the object":     {quote(object + "x"), SubtaskError{Description: object + "x"}},
+		"quotation mark in quotes":  {quote(`"a"b"`), SubtaskError{Description: `"a"b"`}},
+		"only quotation marks":      {quote(`"""`), SubtaskError{Description: `"""`}},
+		"line break in quotes":      {quote("\"\n\""), SubtaskError{Description: "\"\n\""}},
+		"quotes that do not end":    {quote(`"gone`), SubtaskError{Description: `"gone`}},
 		"long code":                 {quote(`{"error_code":"` + strings.Repeat("7", 100) + `"}`), SubtaskError{Code: strings.Repeat("7", 64)}},
 		"description is an object":  {`{"error_code":"1","error_desc":{"en":"gone"}}`, SubtaskError{Code: "1", Description: `{"en":"gone"}`}},
 	} {
@@ -188,6 +206,24 @@ func TestDecodeTask(t *testing.T) {
 	} {
 		if _, _, err := decodeTask(strings.NewReader(answer)); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestFinal(t *testing.T) {
+	final := map[Status]bool{StatusSuccess: true, StatusFail: true, StatusTimeout: true}
+	for _, status := range append(Statuses(), "Stopped", "") {
+		if got := status.Final(); got != final[status] {
+			t.Errorf("%q: %v", status, got)
+		}
+	}
+}
+
+func TestBoundedReader(t *testing.T) {
+	for limit, want := range map[int64]error{3: nil, 2: tooLargeError(2)} {
+		b := &boundedReader{r: strings.NewReader("abc"), left: limit}
+		if _, err := b.Read(make([]byte, 3)); !errors.Is(err, want) {
+			t.Errorf("3 bytes of at most %d: %v", limit, err)
 		}
 	}
 }

@@ -146,8 +146,8 @@ func (e *Error) answered() bool {
 
 // refused tells whether the answer was a refusal that a repeat does not change.
 func (e *Error) refused() bool {
-	clientError := e.HTTPStatus >= 400 && e.HTTPStatus < 500
-	return (e.Kind == KindPlatform || e.Kind == KindMalformed && clientError) &&
+	// From 500 on it is temporary.
+	return (e.Kind == KindPlatform || e.Kind == KindMalformed && e.HTTPStatus >= 400) &&
 		!errors.Is(e, ErrThrottled) && !e.Temporary()
 }
 
@@ -186,6 +186,15 @@ func tlsHint(err error) string {
 	return "check ca_file, server_name, the client certificate and its key, and the TLS version"
 }
 
+// TLSError marks an error of a transport as one of TLS where its type does not
+// tell, as with certificates that cannot be read.
+type TLSError struct{ Err error }
+
+func (e *TLSError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what lies beneath.
+func (e *TLSError) Unwrap() error { return e.Err }
+
 // Operations of a [net.OpError] by which crypto/tls reports an alert.
 const (
 	opRemoteAlert = "remote error"
@@ -204,13 +213,14 @@ func transportKind(err error) Kind {
 		algorithm    x509.InsecureAlgorithmError
 		constraint   x509.ConstraintViolationError
 		file         *fs.PathError // certificates may be read anew at every handshake
+		marked       *TLSError
 		op           *net.OpError
 		timeout      net.Error
 	)
 	switch {
 	case errors.As(err, &verification), errors.As(err, &header), errors.As(err, &authority),
 		errors.As(err, &hostname), errors.As(err, &invalid), errors.As(err, &roots),
-		errors.As(err, &algorithm), errors.As(err, &constraint), errors.As(err, &file):
+		errors.As(err, &algorithm), errors.As(err, &constraint), errors.As(err, &file), errors.As(err, &marked):
 		return KindTLS
 	case errors.As(err, &op) && (op.Op == opRemoteAlert || op.Op == opLocalAlert):
 		return KindTLS

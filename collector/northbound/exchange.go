@@ -33,7 +33,7 @@ type exchange struct {
 	sending   func(http.Header) // called when the limiter has let the call pass; may be nil
 	limit     int64             // bytes of a good answer
 	decode    func(io.Reader) (refusal, error)
-	secrets   func() []string // what no error may show
+	secrets   func() []string // what neither answer nor error may show
 }
 
 // get sends an authorized call. It is repeated once if the token is refused.
@@ -82,10 +82,13 @@ func getOnce[T any](ctx context.Context, c *Client, op Operation, u *url.URL, to
 			answer, ref, err = decode(r)
 			return ref, err
 		},
-		secrets: func() []string { return []string{token} },
+		secrets: func() []string { return append(c.tokens.secrets(), token) },
 	})
 	if err != nil {
 		return nil, token, err
+	}
+	if a, ok := any(answer).(interface{ clean(secrets []string) }); ok {
+		a.clean(append(c.tokens.secrets(), token))
 	}
 	return answer, token, nil
 }
@@ -241,18 +244,38 @@ func stripURL(err error) error {
 // clean takes secrets out of what a platform or a transport may have echoed,
 // and bounds what becomes a label and a line of a log.
 func (e *Error) clean(secrets []string) {
-	for _, secret := range secrets {
-		if secret == "" {
-			continue
-		}
-		e.Code = strings.ReplaceAll(e.Code, secret, "<secret>")
-		e.Description = strings.ReplaceAll(e.Description, secret, "<secret>")
-		if e.Err != nil && strings.Contains(e.Err.Error(), secret) {
-			e.Err = errors.New(strings.ReplaceAll(e.Err.Error(), secret, "<secret>"))
+	e.Code, e.Description = cover(e.Code, secrets), cover(e.Description, secrets)
+	if e.Err != nil {
+		if text := e.Err.Error(); cover(text, secrets) != text {
+			e.Err = errors.New(cover(text, secrets))
 		}
 	}
 	e.Code = cut(e.Code, maxCode)
 	e.Description = cut(e.Description, maxDescription)
+}
+
+// clean takes secrets out of what a platform may have echoed.
+func (d *TaskDetails) clean(secrets []string) {
+	for i := range d.Subtasks {
+		s := &d.Subtasks[i]
+		s.Status = Status(cover(string(s.Status), secrets))
+		s.Output = cover(s.Output, secrets)
+		s.Error.Code, s.Error.Description = cover(s.Error.Code, secrets), cover(s.Error.Description, secrets)
+	}
+}
+
+func (t *Task) clean(secrets []string) {
+	t.TaskName, t.TaskType = cover(t.TaskName, secrets), cover(t.TaskType, secrets)
+	t.Operator, t.TaskFrom, t.Status = cover(t.Operator, secrets), cover(t.TaskFrom, secrets), cover(t.Status, secrets)
+}
+
+func cover(text string, secrets []string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "<secret>")
+		}
+	}
+	return text
 }
 
 // mediaType describes the content without anything that the answer could have
@@ -262,8 +285,8 @@ func mediaType(header http.Header) string {
 	if value == "" {
 		return "content of no type"
 	}
-	media, _, err := mime.ParseMediaType(value)
-	if err != nil || len(media) > 100 {
+	media, _, _ := mime.ParseMediaType(value) // also without the error: parameters do not matter
+	if media == "" || len(media) > 100 {
 		return "content of an unknown type"
 	}
 	return media

@@ -60,6 +60,11 @@ func TestWhichLoginsPause(t *testing.T) {
 		"frozen":                 {400, `{"error_code":100247}`, true},
 		"unknown code":           {403, `{"error_code":"42"}`, true},
 		"refused by a proxy":     {403, `<html>`, true},
+		"bad request of a proxy": {400, `<html>`, true},
+		"the last client error":  {499, `<html>`, true},
+		"a redirect":             {399, `<html>`, false},
+		"not the platform":       {200, `<html>`, false},
+		"internal, of a proxy":   {500, `<html>`, false},
 		"throttled":              {403, throttled, false},
 		"too many requests":      {429, `slow down`, false},
 		"congested":              {503, `{"error_code":"100501"}`, false},
@@ -79,6 +84,27 @@ func TestWhichLoginsPause(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A login that got no answer may be repeated once at once, then after pauses that
+// double.
+func TestLostLoginsPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &platform{onLogin: func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") }}
+		c := newClient(t, p)
+		for _, wait := range []time.Duration{0, 5, 10, 20, 40, 60, 60} {
+			_ = read(t.Context(), c)
+			expectCalls(t, p, "login")
+			if wait > 0 {
+				time.Sleep(wait*time.Second - time.Nanosecond)
+				if err := read(t.Context(), c); !errors.Is(err, northbound.ErrSignInPaused) {
+					t.Errorf("within %d s: %v", wait, err)
+				}
+				expectCalls(t, p, "")
+				time.Sleep(time.Nanosecond)
+			}
+		}
+	})
 }
 
 func TestNewSecretEndsThePause(t *testing.T) {

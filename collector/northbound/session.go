@@ -58,6 +58,8 @@ type tokens interface {
 	// reject tells that the platform refused a token.
 	reject(token string, refused *Error)
 	session() Session
+	// secrets returns what nobody may see.
+	secrets() []string
 }
 
 // grant is what a sign-in brings.
@@ -79,7 +81,8 @@ type account struct {
 	mu      sync.Mutex
 	attempt *attempt // under way; nil if none is
 
-	grant            // no access token: none, or it is known to be dead
+	secret           string // last signed in with
+	grant                   // no access token: none, or it is known to be dead
 	renewAt, expires time.Time
 	early            int    // tokens that died before their time
 	streak           int    // such tokens in a row, all but the first of them young
@@ -189,6 +192,13 @@ func (l loginTokens) session() Session {
 	return s
 }
 
+func (l loginTokens) secrets() []string {
+	a := l.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return []string{a.secret, a.access, a.refresh}
+}
+
 // run carries out an attempt and tells those who wait.
 func (l loginTokens) run(ctx context.Context, try *attempt) {
 	defer close(try.done)
@@ -199,10 +209,14 @@ func (l loginTokens) run(ctx context.Context, try *attempt) {
 	defer a.mu.Unlock()
 	a.attempt = nil
 	if err != nil {
-		try.err = err
 		var unsent *unsentError
 		if !errors.As(err, &unsent) && !errors.Is(err, ErrSignInPaused) {
 			a.err = err
+		}
+		if a.outlives(err) {
+			try.token = a.access
+		} else {
+			try.err = err
 		}
 		return
 	}
@@ -216,6 +230,23 @@ func (l loginTokens) run(ctx context.Context, try *attempt) {
 	a.refusals, a.stumbles, a.refusedSecret = 0, 0, ""
 	a.pausedUntil, a.cause, a.err = time.Time{}, nil, nil
 	try.token = granted.access
+}
+
+// outlives tells whether the token can be used on, although its renewal failed:
+// its time is not over, and the renewal was not refused. If it was lost on the
+// way, it may have ended the token all the same; then the next call will tell.
+func (a *account) outlives(err error) bool {
+	var (
+		unsent *unsentError
+		failed *Error
+	)
+	switch {
+	case errors.As(err, &unsent):
+		return false
+	case errors.As(err, &failed) && failed.answered():
+		return false
+	}
+	return a.access != "" && time.Now().Before(a.expires)
 }
 
 // signIn refreshes the token, or logs in where there is none or its refresh was
@@ -266,6 +297,7 @@ func (l loginTokens) signIn(ctx context.Context) (*grant, error) {
 func (a *account) begin(secret string) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.secret = secret
 	left := time.Until(a.pausedUntil)
 	if left > 0 && (a.refusals == 0 || a.refusedSecret == secret) {
 		return "", fmt.Errorf("%w for another %s: %w", ErrSignInPaused, left.Round(time.Second), a.cause)
@@ -373,4 +405,10 @@ func (g *givenTokens) session() Session {
 		s.SignedIn, s.Since = true, g.since
 	}
 	return s
+}
+
+func (g *givenTokens) secrets() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return []string{g.last}
 }

@@ -60,8 +60,9 @@ func TestRefresh(t *testing.T) {
 		"refused":       {reply(400, `{"error_code":"50400"}`), "refresh login get", "get"},
 		"not known":     {reply(404, `<html>`), "refresh login get", "get"},
 		"internal":      {reply(500, `{"error_code":"50252"}`), "refresh login get", "get"},
-		"no connection": {fail, "refresh", "login get"},
-		"bad gateway":   {reply(502, `<html>`), "refresh", "login get"},
+		"no connection": {fail, "refresh get", "login get"},
+		"bad gateway":   {reply(502, `<html>`), "refresh get", "login get"},
+		"bad server":    {reply(500, `<html>`), "refresh get", "login get"},
 		"throttled":     {reply(403, throttled), "refresh", "refresh"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,6 +84,25 @@ func TestRefresh(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A new token is as good as it was if the call fails for another reason.
+func TestOtherFailureKeepsTheNewToken(t *testing.T) {
+	p := &platform{}
+	c := newClient(t, p)
+	mustRead(t, c)
+	p.kill()
+	p.onLogin = func(*http.Request) (*http.Response, error) {
+		p.onGet = func(*http.Request) (*http.Response, error) { return jsonAnswer(404, `{"error_code":"105005"}`), nil }
+		return nil, nil
+	}
+	p.took()
+	for _, want := range []string{"get login get", "get"} {
+		if err := read(t.Context(), c); !errors.Is(err, northbound.ErrTaskNotFound) {
+			t.Errorf("error: %v", err)
+		}
+		expectCalls(t, p, want)
 	}
 }
 
@@ -196,6 +216,20 @@ func TestSessionTells(t *testing.T) {
 			t.Error("the failure is not told")
 		}
 	})
+}
+
+// While a call waits for the limiter, the file may get another token.
+func TestGivenTokenReplacedAtTheLimiter(t *testing.T) {
+	token := "first"
+	p := &platform{valid: "second"}
+	l := &limiter{acquire: func(context.Context, int) error { token = "second"; return nil }}
+	c, err := northbound.NewClient(base, northbound.Credentials{AppID: appID, AccessToken: func() (string, error) { return token, nil }},
+		northbound.WithTransport(p), northbound.WithLimiter(l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, c)
+	expectCalls(t, p, "get")
 }
 
 func TestGivenToken(t *testing.T) {

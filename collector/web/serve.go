@@ -26,7 +26,7 @@ const (
 	// maxHeaderBytes is plenty for a request with credentials and parameters.
 	maxHeaderBytes = 64 << 10
 	// stopTimeout is how long requests under way may take when the server stops.
-	stopTimeout = 4 * time.Second
+	stopTimeout = 3 * time.Second
 )
 
 // CheckFlags opens the file of --web.config.file and what it names, if there is

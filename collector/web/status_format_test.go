@@ -16,7 +16,7 @@ func TestNumber(t *testing.T) {
 
 func TestPercent(t *testing.T) {
 	for of, want := range map[[2]int]string{
-		{0, 0}: "", {0, 7}: "0%", {7, 7}: "100%", {1, 30_000}: "<0.1%", {29_999, 30_000}: ">99.9%", {1, 3}: "33.3%", {1, 4}: "25%", {999, 1000}: "99.9%",
+		{0, 0}: "", {0, 7}: "0%", {7, 7}: "100%", {1, 30_000}: "<0.1%", {29_999, 30_000}: ">99.9%", {1, 3}: "33.3%", {1, 4}: "25%", {1, 1000}: "0.1%", {999, 1000}: "99.9%",
 	} {
 		if got := percent(of[0], of[1]); got != want {
 			t.Errorf("%d of %d: %q, want %q", of[0], of[1], got, want)
@@ -27,7 +27,7 @@ func TestPercent(t *testing.T) {
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0s", 59*time.Second + 400*time.Millisecond: "59s", 59*time.Second + 600*time.Millisecond: "1m 0s",
-		90 * time.Second: "1m 30s", 2*time.Hour + 59*time.Second: "2h 0m", 49 * time.Hour: "2d 1h", 1000 * time.Hour: "41d 16h",
+		90 * time.Second: "1m 30s", 2*time.Hour + 59*time.Second: "2h 0m", 24 * time.Hour: "1d 0h", 49 * time.Hour: "2d 1h", 1000 * time.Hour: "41d 16h",
 	} {
 		if got := age(d); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)

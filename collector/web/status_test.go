@@ -324,6 +324,69 @@ func TestStatusPageOfManyApplications(t *testing.T) {
 	}
 }
 
+// A few applications are listed whatever their state; of more, all that
+// are in trouble, be it every one.
+func TestWhichApplicationsAreListed(t *testing.T) {
+	for name, test := range map[string]struct{ applications, inTrouble, listed int }{
+		"few":                {maxDetailed, 1, maxDetailed},
+		"many":               {maxDetailed + 1, 1, 1},
+		"many, all is well":  {maxDetailed + 1, 0, 0},
+		"many, none is well": {maxDetailed + 1, maxDetailed + 1, maxDetailed + 1},
+	} {
+		var p page
+		for i := range test.applications {
+			p.Applications = append(p.Applications, applicationView{Trouble: i >= test.applications-test.inTrouble})
+		}
+		p.selectApplications()
+		if len(p.Applications) != test.listed || p.Fine != test.applications-test.listed {
+			t.Errorf("%s: %d listed and %d left out, want %d", name, len(p.Applications), p.Fine, test.listed)
+		}
+	}
+}
+
+func TestTrouble(t *testing.T) {
+	well := collector.ApplicationStatus{Up: true, Known: true, Allowance: allowance.Stats{Configured: 60, Limit: 60}, Wanted: 60}
+	for name, test := range map[string]struct {
+		change func(*collector.ApplicationStatus)
+		want   bool
+	}{
+		"none, all is used":   {func(*collector.ApplicationStatus) {}, false},
+		"not known yet":       {func(a *collector.ApplicationStatus) { a.Up, a.Known = false, false }, false},
+		"down":                {func(a *collector.ApplicationStatus) { a.Up = false }, true},
+		"sign-in failed":      {func(a *collector.ApplicationStatus) { a.Session.Err = errors.New("refused") }, true},
+		"rests":               {func(a *collector.ApplicationStatus) { a.Allowance.RestingUntil = time.Now().Add(time.Minute) }, true},
+		"too much is wanted":  {func(a *collector.ApplicationStatus) { a.Wanted = 60.1 }, true},
+		"less than its share": {func(a *collector.ApplicationStatus) { a.Allowance.Limit, a.Wanted = 59, 1 }, true},
+	} {
+		a := well
+		test.change(&a)
+		if got := viewApplication(a, time.Now()).Trouble; got != test.want {
+			t.Errorf("%s: trouble %v", name, got)
+		}
+	}
+}
+
+func TestTitle(t *testing.T) {
+	for want, s := range map[string]summary{
+		"3 tasks":            {Tasks: 3},
+		"1 application down": {Tasks: 3, Down: 1},
+		"2 applications down, 1 unreadable, 3 with failures": {
+			Tasks: 3, Down: 2, ByShow: map[string]tally{showUnreadable: {Count: 1}, showFailing: {Count: 3}},
+		},
+	} {
+		if got := s.title(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	var s summary
+	for _, state := range []string{stateUp, stateUnknown, stateDown} {
+		s.add(applicationView{State: state})
+	}
+	if s.Applications != 3 || s.Down != 1 {
+		t.Errorf("%d of %d applications are down, want 1 of 3", s.Down, s.Applications)
+	}
+}
+
 func TestStatusPageWithoutTasks(t *testing.T) {
 	for name, status := range map[string][]collector.ApplicationStatus{
 		"No application is configured.": nil,
@@ -353,6 +416,9 @@ func TestNoShareUnderAStatusFilter(t *testing.T) {
 	task := read(time.Now(), "t", 0, numbers)
 	if v := viewTask("fleet", task, time.Now()); v.Share != "100%" || v.Failed != "4" {
 		t.Errorf("share %q, failed %q", v.Share, v.Failed)
+	}
+	if v := viewTask("fleet", read(time.Now(), "t", 0, counts(0, 0, 0, 0, 0)), time.Now()); v.share != 0 {
+		t.Errorf("share %v of nothing", v.share)
 	}
 	task.Status = "Fail"
 	if v := viewTask("fleet", task, time.Now()); v.Share != "" || v.Failed != "4" {

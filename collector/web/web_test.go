@@ -155,7 +155,7 @@ func TestReadyOnceAConfigurationIsInForce(t *testing.T) {
 
 func TestTelemetryPath(t *testing.T) {
 	for path, ok := range map[string]bool{
-		"": true, "/metrics": true, "/a/b": true, "/-": false, "/-metrics": true,
+		"": true, "/metrics": true, "/a/b": true, "/-": false, "/-metrics": true, "/~a": true,
 		"/": false, "metrics": false, "/metrics/": false, "//metrics": false, "/a/../b": false,
 		"/probe": false, "/config": false, "/-/ready": false, "/-/x": false,
 		"/{x}": false, "/a b": false, "/a?b": false, "/a#b": false, "/%61": false, "/é": false,
@@ -253,6 +253,8 @@ func TestProbeParameters(t *testing.T) {
 			TaskID: "t", Name: "n", AppID: "a", Status: "Fail", DeviceID: "d", CommandID: "c", Index: &seven, NodeID: "o",
 		},
 		must + "&name=&status=&index=":                          {TaskID: "t"},
+		must + "&index=0":                                       {TaskID: "t", Index: new(int)},
+		must + "&device_id=" + strings.Repeat("x", 256):         {TaskID: "t", DeviceID: strings.Repeat("x", 256)},
 		"application=fleet&task_id=" + url.QueryEscape("a b&c"): {TaskID: "a b&c"},
 	} {
 		f := new(fake)
