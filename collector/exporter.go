@@ -132,7 +132,7 @@ func (e *Exporter) retire(gone map[platformIdentity]*application) {
 	}
 	for id, calls := range e.retired {
 		s := calls.Stats()
-		rested := s.RestingUntil.IsZero() && s.InFlight == 0 && s.Limit == s.Configured && s.Available == s.Limit
+		rested := s.RestingUntil.IsZero() && s.Limit == s.Configured && s.Available == s.Limit
 		if rested && gone[id] == nil {
 			delete(e.retired, id)
 		}

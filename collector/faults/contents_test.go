@@ -112,7 +112,7 @@ func TestContents(t *testing.T) {
 	})
 }
 
-// A million of them in one answer, which is more than a batch can hold.
+// TestMillions: more in one answer than a batch can hold, and more than is read.
 func TestMillions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a matter of seconds")
@@ -131,6 +131,7 @@ func TestMillions(t *testing.T) {
 		{name: "a million distinct statuses", hits: nothing, scrapes: 1, victim: bounded, maySay: []string{inexact}, begin: func(w *world) {
 			toVictim(page(many(1_000_000, `{"status":"s%d"}`)...))(w)
 		}},
+		{name: "a gigabyte of blanks", hits: oneTask, scrapes: 1, counted: []string{"task_details 200 malformed"}, begin: toVictim(gigabyte("", " "))},
 	})
 }
 

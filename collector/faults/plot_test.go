@@ -84,7 +84,7 @@ func plot(worlds []*soaked) string {
 		end = max(end, w.measured[len(w.measured)-1].at)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", left+width+20, 30+float64(len(measures))*(height+gap))
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", left+width+40, 30+float64(len(measures))*(height+gap))
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="%g" y="18">Two exporters under faults, for %s:`, left, end.Round(time.Second))
 	for n := range worlds {
 		fmt.Fprintf(&b, ` <tspan fill="%s">exporter %d</tspan>`, colors[n%len(colors)], n)

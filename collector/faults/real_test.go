@@ -105,6 +105,7 @@ type realFault struct {
 // inRealTime runs rows of the matrix against the program.
 func inRealTime(t *testing.T, faults []realFault) {
 	t.Helper()
+	t.Parallel()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()

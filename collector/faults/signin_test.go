@@ -127,12 +127,12 @@ func TestTokens(t *testing.T) {
 	})
 }
 
-// TestRefresh: tokens live for ten minutes, so that one is refreshed while the
+// TestRefresh: tokens live for five minutes, so that one is refreshed while the
 // fault lasts. Whatever comes of that, nothing is lost.
 func TestRefresh(t *testing.T) {
 	refreshing := func(name, counted string, sound breakage) fault {
 		return fault{
-			name: name, hits: nothing, counted: []string{counted}, scrapes: 50,
+			name: name, hits: nothing, counted: []string{counted}, scrapes: 24,
 			begin: func(w *world) {
 				w.fleet.breaks(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 					if r.URL.Path == northboundtest.RefreshTokenPath {
@@ -145,7 +145,7 @@ func TestRefresh(t *testing.T) {
 		}
 	}
 	inFakeTime(t, []fault{
-		{name: "nothing is wrong", hits: nothing, scrapes: 100, begin: func(*world) {}},
+		{name: "nothing is wrong", hits: nothing, scrapes: 50, begin: func(*world) {}},
 		refreshing("refused", "refresh_token 400 50400", refuses(400, "50400")),
 		refreshing("refused as a login is", "refresh_token 401 100208", refuses(401, "100208")),
 		refreshing("refused under 200", "refresh_token 200 50400", refuses(200, "50400")),
@@ -155,7 +155,7 @@ func TestRefresh(t *testing.T) {
 		refreshing("a proxy's 502", "refresh_token 502 malformed", says(502, "text/html", "")),
 		refreshing("a connection that is cut", "refresh_token connection", raw("", 1)),
 		refreshing("no answer", "refresh_token timeout", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() }),
-	}, northboundtest.WithTokenLifetime(10*time.Minute))
+	}, northboundtest.WithTokenLifetime(5*time.Minute))
 }
 
 // TestThrottle: the platform's flow control refuses calls. The application rests;
@@ -184,6 +184,9 @@ func TestThrottle(t *testing.T) {
 			scrapes int
 			within  time.Duration
 		}{{"for a while", 0, 4 * time.Minute}, {"for an hour", 240, 6 * time.Minute}} {
+			if lasting.scrapes > 0 && refusal.name != "1010009" {
+				continue // one will do
+			}
 			faults = append(faults, fault{
 				name: refusal.name + ", " + lasting.name, hits: allTasks, counted: []string{"task_details " + refusal.counted},
 				scrapes: lasting.scrapes, mayCount: []string{died}, // the token's hour may be over while the application rests
