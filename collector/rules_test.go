@@ -3,10 +3,13 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"huawei_iot_batch_exporter/collector/allowance"
 	"huawei_iot_batch_exporter/collector/census"
@@ -263,6 +266,10 @@ func TestForget(t *testing.T) {
 		}
 		return tasks
 	}
+	var all []*task // that are configured
+	for range 50 {
+		all = append(all, &task{configured: true})
+	}
 	configured, busy := &task{configured: true}, probed(2*probeMemory)
 	busy.phase = queued
 	old := probed(2 * time.Minute)
@@ -273,6 +280,7 @@ func TestForget(t *testing.T) {
 		"nothing":                  {nil, nil},
 		"young":                    {[]*task{probed(probeMemory - 1)}, nil},
 		"an hour ago":              {[]*task{probed(0), probed(probeMemory), probed(probeMemory + 1)}, []int{1, 2}},
+		"among configured ones":    {append(slices.Clone(all), many(5, probeMemory)...), []int{50, 51, 52, 53, 54}},
 		"configured, busy":         {[]*task{configured, busy}, nil},
 		"as many as are kept":      {append(many(maxProbed-1, 0), old), nil},
 		"one more than are kept":   {append(many(maxProbed, 0), old), []int{maxProbed}},
@@ -294,5 +302,84 @@ func TestForget(t *testing.T) {
 		if diff := cmp.Diff(test.forgot, forgot); diff != "" {
 			t.Errorf("%s: forgot (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+func TestWhichCredentialsAreForgiven(t *testing.T) {
+	e := New()
+	t.Cleanup(e.Close)
+	was := config.Application{Name: "fleet", URL: "https://platform.example", AppID: "app", Settings: config.DefaultSettings()}
+	for name, test := range map[string]struct {
+		change func(*config.Application)
+		want   bool
+	}{
+		"the same":        {func(*config.Application) {}, false},
+		"another name":    {func(a *config.Application) { a.Name = "other" }, false},
+		"a secret":        {func(a *config.Application) { a.Secret = "x" }, true},
+		"a secret's file": {func(a *config.Application) { a.SecretFile = "x" }, true},
+		"a token's file":  {func(a *config.Application) { a.AccessTokenFile = "x" }, true},
+	} {
+		a := newApplication(e, identityOf(was), allowance.New(1))
+		a.change(was, nil, nil)
+		a.health.refused = true
+		counts, is := a.telemetry, was
+		test.change(&is)
+		a.change(is, nil, nil)
+		if got := !a.health.refused; got != test.want {
+			t.Errorf("%s: forgiven: %v", name, got)
+		}
+		if got := a.telemetry == counts; got != (is.Name == was.Name) {
+			t.Errorf("%s: goes on counting: %v", name, got)
+		}
+	}
+}
+
+// The allowance of an application that is gone is kept as long as it is not like
+// new.
+func TestRetiredAllowances(t *testing.T) {
+	throttled := allowance.Outcome{Throttled: true, RetryAfter: 10 * time.Minute}
+	for name, test := range map[string]struct {
+		limit int
+		ends  *allowance.Outcome // nil: the call is in flight
+		after time.Duration
+		want  bool // kept
+	}{
+		"a call in flight":               {9, nil, time.Hour, true},
+		"a call a moment ago":            {9, &allowance.Outcome{Answered: true}, time.Minute - 1, true},
+		"a call a minute ago":            {9, &allowance.Outcome{Answered: true}, time.Minute, false},
+		"at rest":                        {9, &throttled, 10 * time.Minute, true},
+		"at rest, at the smallest limit": {1, &throttled, 10 * time.Minute, true},
+		"throttled, and still reduced":   {9, &throttled, 12 * time.Minute, true},
+		"throttled long ago":             {9, &throttled, time.Hour, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := New()
+			t.Cleanup(e.Close)
+			calls := allowance.New(test.limit)
+			release, _ := calls.TryAcquire(t.Context())
+			if test.ends != nil {
+				release(*test.ends)
+			}
+			a := newApplication(e, platformIdentity{}, calls)
+			e.retire(map[platformIdentity]*application{{}: a})
+			if e.allowanceOf(platformIdentity{}) != calls {
+				t.Errorf("%s: not kept to begin with", name)
+			}
+			time.Sleep(test.after)
+			e.retire(nil)
+			if got := e.retired[platformIdentity{}] != nil; got != test.want {
+				t.Errorf("%s: kept: %v", name, got)
+			}
+		})
+	}
+}
+
+func TestSeriesOfErrorsAreBounded(t *testing.T) {
+	counts := newTelemetry("fleet")
+	for code := range 2 * maxFailures {
+		counts.failed(northbound.OperationTask, 500, fmt.Sprint(code)).Inc()
+	}
+	if n := testutil.CollectAndCount(counts.errors); n != maxFailures+1 {
+		t.Errorf("%d series, want %d and one for all others", n, maxFailures)
 	}
 }

@@ -182,8 +182,13 @@ applications:
 `,
 		want: []string{
 			`c.yml:6: applications[0].tls_config: holds a private key that is shown with the configuration: move it from ca or cert to key or key_file`,
-			`c.yml:7: applications[0].tls_config.max_version: must not be lower than min_version`,
+			`c.yml:7: applications[0].tls_config.max_version: must not be lower than min_version, which is TLS12 where it is not given`,
 		},
+		beyondSchema: true,
+	},
+	"versions of TLS that nothing satisfies": {
+		yaml:         minimal + "    tls_config: {max_version: TLS11}\n",
+		want:         []string{`c.yml:6: applications[0].tls_config.max_version: must not be lower than min_version, which is TLS12 where it is not given`},
 		beyondSchema: true,
 	},
 	"a proxy that is no URL": {

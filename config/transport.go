@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,8 +35,12 @@ func (t *tlsConfig) config(p *problems, path string) commoncfg.TLSConfig {
 	if err := c.Validate(); err != nil {
 		p.complain(path, "%w", err)
 	}
-	if c.MaxVersion != 0 && c.MaxVersion < c.MinVersion {
-		p.complain(child(path, "max_version"), "must not be lower than min_version")
+	least := c.MinVersion
+	if least == 0 {
+		least = tls.VersionTLS12 // as crypto/tls has it
+	}
+	if c.MaxVersion != 0 && c.MaxVersion < least {
+		p.complain(child(path, "max_version"), "must not be lower than min_version, which is TLS12 where it is not given")
 	}
 	if strings.Contains(c.CA+c.Cert, "PRIVATE KEY") {
 		p.complain(path, "holds a private key that is shown with the configuration: move it from ca or cert to key or key_file")

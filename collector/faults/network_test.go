@@ -124,7 +124,6 @@ func TestTLS(t *testing.T) {
 		certificate("the client's is refused", "cert_file, key_file", northboundtest.ClientRefused),
 		setting("of another name", "server_name: other.example", "set server_name to a name in the platform's certificate"),
 		setting("too old a version", "min_version: TLS10, max_version: TLS11", "the TLS version"),
-		setting("no version at all", "max_version: TLS11", "the TLS version"),
 		{
 			fault:   fault{name: "no TLS at all", hits: application, counted: tls, mayCount: connection, check: logs("whether it speaks https at all")},
 			prepare: withSecondServer(northboundtest.WithPlainHTTP()), begin: (*realWorld).moveToSecond, end: (*realWorld).moveBack,
