@@ -40,12 +40,12 @@ func TestAnswers(t *testing.T) {
 			w.WriteHeader(http.StatusEarlyHints)
 			sound.ServeHTTP(w, r)
 		})},
-		{name: "informational answers without end", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000), 0))},
+		{scrapes: 1, name: "informational answers without end", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 1000), 0))},
 		{name: "101 to another protocol", hits: oneTask, counted: malformed(101), begin: toVictim(raw("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", 1))},
 		{name: "no HTTP", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw("SSH-2.0-OpenSSH_9.6\r\n", 1))},
 		{name: "a connection that is cut", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw("", 1))},
-		{name: "headers that never end", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-More: of the same\r\n", 1000), 0))},
-		{name: "one header that never ends", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw("HTTP/1.1 200 OK\r\nX-More: "+strings.Repeat("x", 1<<20), 0))},
+		{scrapes: 1, name: "headers that never end", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-More: of the same\r\n", 1000), 0))},
+		{scrapes: 1, name: "one header that never ends", hits: oneTask, counted: []string{"task_details connection"}, begin: toVictim(raw("HTTP/1.1 200 OK\r\nX-More: "+strings.Repeat("x", 1<<20), 0))},
 
 		// Not the JSON that is documented.
 		{name: "null", hits: oneTask, counted: malformed(200), begin: toVictim(saysJSON("null"))},
