@@ -3,9 +3,11 @@ package faults
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -112,19 +114,7 @@ func TestMachine(t *testing.T) {
 			w.remove("app.secret")
 			w.makeFolder("app.secret")
 		}),
-		{
-			fault: fault{
-				name: "an access token that is replaced in its file", hits: nothing,
-				mayCount: []string{"task_details 403 1010005"}, maySay: []string{"the access token died before its time"},
-			},
-			prepare: withAccessToken,
-			during: func(_ *testing.T, w *realWorld) {
-				for range 5 {
-					w.replace("app.token", w.fleet.StealToken("fleet-id"))
-					time.Sleep(w.interval)
-				}
-			},
-		},
+		replacedToken(),
 		{
 			fault:   fault{name: "an access token that dies, and is replaced later", hits: application, counted: []string{"task_details 403 1010005"}},
 			prepare: withAccessToken,
@@ -254,6 +244,34 @@ func withAccessToken(_ *testing.T, w *realWorld) []string {
 	w.edit("secret_file: app.secret", "access_token_file: app.token")
 	w.put("app.token", w.fleet.StealToken("fleet-id"))
 	return nil
+}
+
+// replacedToken has another program sign in, whose token takes the place of the
+// one that dies. Calls that arrive between the two wait: to them it is a moment.
+func replacedToken() realFault {
+	var moment sync.RWMutex
+	return realFault{
+		fault: fault{
+			name: "an access token that is replaced in its file", hits: nothing,
+			mayCount: []string{"task_details 403 1010005"}, maySay: []string{"the access token died before its time"},
+		},
+		prepare: withAccessToken,
+		begin: func(w *realWorld) {
+			w.fleet.breaks(func(rw http.ResponseWriter, r *http.Request, sound http.Handler) {
+				moment.RLock()
+				defer moment.RUnlock()
+				sound.ServeHTTP(rw, r)
+			})
+		},
+		during: func(_ *testing.T, w *realWorld) {
+			for range 5 {
+				moment.Lock()
+				w.replace("app.token", w.fleet.StealToken("fleet-id"))
+				moment.Unlock()
+				time.Sleep(w.interval)
+			}
+		},
+	}
 }
 
 func (w *realWorld) makeFolder(name string) {
