@@ -340,13 +340,13 @@ func (a *application) report() {
 	defer a.mu.Unlock()
 	up, known := a.health.up()
 	session, stats := a.client.Session(), a.allowance.Stats()
-	was := a.reported
-	a.reported = report{
+	was, is := a.reported, report{
 		down:        known && !up,
 		earlyDeaths: session.EarlyDeaths,
 		throttled:   !stats.RestingUntil.IsZero() || stats.Limit < stats.Configured,
 	}
-	switch is := a.reported; {
+	a.reported = is
+	switch {
 	case is.down && !was.down:
 		level.Error(a.logger).Log("msg", "application is down", "err", a.health.err)
 	case !is.down && was.down:
@@ -359,7 +359,7 @@ func (a *application) report() {
 		level.Warn(a.logger).Log("msg", "the access token died before its time: it was revoked, or another program signs in as the same application; if this comes again, give the exporter an application of its own",
 			"early_deaths", session.EarlyDeaths)
 	}
-	switch is := a.reported; {
+	switch {
 	case is.throttled && !was.throttled:
 		level.Warn(a.logger).Log("msg", "the platform throttles: the application rests, and its allowance shrinks",
 			"until", stats.RestingUntil.UTC().Format(time.RFC3339), "calls_per_minute_limit", stats.Limit)

@@ -70,6 +70,7 @@ func getOnce[T any](ctx context.Context, c *Client, op Operation, u *url.URL, to
 	request.Header.Set("app_key", c.appID)
 
 	var answer *T
+	secrets := func() []string { return append(c.tokens.secrets(), token) }
 	err = c.send(ctx, exchange{
 		operation: op,
 		request:   request,
@@ -82,13 +83,13 @@ func getOnce[T any](ctx context.Context, c *Client, op Operation, u *url.URL, to
 			answer, ref, err = decode(r)
 			return ref, err
 		},
-		secrets: func() []string { return append(c.tokens.secrets(), token) },
+		secrets: secrets,
 	})
 	if err != nil {
 		return nil, token, err
 	}
 	if a, ok := any(answer).(interface{ clean(secrets []string) }); ok {
-		a.clean(append(c.tokens.secrets(), token))
+		a.clean(secrets())
 	}
 	return answer, token, nil
 }
